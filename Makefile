@@ -1,0 +1,68 @@
+# Two commands are enough for most people: `make demo` and `make test`. `make help` lists the rest.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+UV := .tools/bin/uv
+BIN := .venv/bin
+
+# A file of its own per environment, so that an unchanged lock costs nothing.
+SYNCED := .venv/.synced-$(shell sha256sum requirements.lock pyproject.toml | sha256sum | cut -c1-16)
+
+.PHONY: help setup lock demo up down test check format types unit engine e2e screenshot clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9_-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+$(UV):
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or 3.12 is needed: set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet "uv>=0.9,<1"
+
+$(SYNCED): $(UV) requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python .venv --require-hashes requirements.lock
+	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+	rm -f .venv/.synced-*; touch $@
+
+setup: $(SYNCED) ## make the Python environment from the lock
+
+lock: $(UV) ## resolve the dependencies anew (hashes, no addresses)
+	$(UV) pip compile pyproject.toml --group dev --upgrade --generate-hashes --no-annotate --no-header --no-emit-index-url --quiet --output-file requirements.lock
+
+demo: setup ## install, start, replay real flights, verify, leave the Dagster UI open
+	$(BIN)/lakehouse demo
+
+up: setup ## start every engine and Dagster
+	$(BIN)/lakehouse up
+
+down: setup ## stop them
+	$(BIN)/lakehouse down
+
+format: setup ## format the code
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/pytest tests/unit -q
+
+check: setup ## the fast gate: lint, types, unit tests, definitions load
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/dg check yaml
+	$(BIN)/dg check defs
+	$(BIN)/pytest tests/unit -q
+
+engine: setup ## tests against the real engines
+	$(BIN)/pytest tests/engine -v
+
+e2e: setup ## the whole flow through Dagster, verified row for row
+	$(BIN)/pytest tests/e2e -v
+
+test: check ## everything: the fast gate, the engine tests, the end-to-end test
+	$(BIN)/pytest tests/engine tests/e2e -v --durations=15
+
+clean: ## remove the Python environments (never data)
+	rm -rf .venv .tools
