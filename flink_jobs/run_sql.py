@@ -1,0 +1,235 @@
+"""Submit one rendered Flink SQL script to the running Flink cluster.
+
+Run with the Flink client environment's Python, never with the control plane's::
+
+    FLINK_REST=127.0.0.1:18081 <flink venv>/bin/python run_sql.py --script flights-lake.json [--savepoint PATH]
+
+The script is a JSON object::
+
+    {
+      "name": "flights-lake",            job name, unless settings give "pipeline.name"
+      "settings": {"key": "value"},      Flink configuration of this job; values are strings
+      "statements": ["CREATE ...", ...], run one by one, in order (DDL only)
+      "inserts": ["INSERT INTO ...", ...], all together one job (a StatementSet)
+      "wait": false                      true: wait for the job's end (batch jobs)
+    }
+
+``${NAME}`` in a setting, statement or insert is replaced by the environment variable ``NAME`` just before execution, so
+that scripts on disk hold no address and no secret. Inside SQL, single quotes in the value are doubled: a variable
+belongs between single quotes. A missing variable is an error that names it.
+
+Environment: ``FLINK_REST`` (host:port of the JobManager's REST endpoint, required), ``FLINK_HOME`` (a Flink
+distribution whose ``lib`` holds the connectors; required, because the client plans with their classes),
+``FLINK_CONF_DIR`` (optional client configuration), ``JVM_ARGS`` (optional, replaces the client JVM's default flags).
+
+Output: log lines go to standard error. The last line of standard output is one JSON object,
+``{"job_id": "...", "name": "...", "seconds": {"client": 1.9, "statements": 2.0, "submit": 1.1, "job": 9.8}}``
+(``job`` only when waiting). Failures print one ``{"error": "..."}`` line instead and exit with 1; bad input (file, JSON,
+missing variable) exits with 2. Values of variables that look like credentials are masked in every message.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+#: Flags of the client JVM: it plans one script and exits, so starting fast matters more than running fast.
+CLIENT_JVM_ARGS = "-Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_CREDENTIAL = re.compile(r"(_SECRET_KEY|_ACCESS_KEY|_PASSWORD|_TOKEN)$")
+_CAUSE = re.compile(r"^\s*Caused by: (.*)$", re.MULTILINE)
+
+
+class BadInput(Exception):
+    """The script file, its content or the environment is wrong; the message names what and how to put it right."""
+
+
+class JobFailed(Exception):
+    """Flink refused the script, or the awaited job failed; the message is the root cause in one line."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A checked script, see the module's documentation."""
+
+    name: str
+    settings: dict[str, str]
+    statements: tuple[str, ...]
+    inserts: tuple[str, ...]
+    wait: bool = False
+
+    @classmethod
+    def load(cls, path: Path) -> Script:
+        """Read and check a script file; :class:`BadInput` names the file and the field."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BadInput(f"cannot read {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise BadInput(f"{path} is not JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise BadInput(f"{path} must hold a JSON object")
+        fields: dict[str, type] = {"name": str, "settings": dict, "statements": list, "inserts": list, "wait": bool}
+        unknown = sorted(set(data) - set(fields))
+        if unknown:
+            raise BadInput(f"{path}: unknown field {unknown[0]!r}; known are {', '.join(fields)}")
+        for field, kind in fields.items():
+            if field == "wait" and field not in data:
+                continue
+            if not isinstance(data.get(field), kind):
+                raise BadInput(f"{path}: field {field!r} is missing or not a {kind.__name__}")
+        texts = [*data["settings"].values(), *data["statements"], *data["inserts"]]
+        if not all(isinstance(text, str) for text in texts):
+            raise BadInput(f"{path}: every setting, statement and insert must be a string")
+        if not data["inserts"]:
+            raise BadInput(f"{path}: field 'inserts' is empty; a script without an INSERT starts no job")
+        return cls(
+            data["name"],
+            data["settings"],
+            tuple(data["statements"]),
+            tuple(data["inserts"]),
+            data.get("wait", False),
+        )
+
+    def resolved(self, environ: Mapping[str, str]) -> Script:
+        """The same script with every ``${NAME}`` replaced; :class:`BadInput` lists all variables that are not set."""
+        texts = (*self.settings.values(), *self.statements, *self.inserts)
+        missing = sorted({name for text in texts for name in _VARIABLE.findall(text) if name not in environ})
+        if missing:
+            raise BadInput(f"script {self.name!r} needs environment variables that are not set: {', '.join(missing)}")
+
+        def plain(text: str) -> str:
+            return _VARIABLE.sub(lambda match: environ[match[1]], text)
+
+        def quoted(text: str) -> str:
+            return _VARIABLE.sub(lambda match: environ[match[1]].replace("'", "''"), text)
+
+        return Script(
+            self.name,
+            {key: plain(value) for key, value in self.settings.items()},
+            tuple(map(quoted, self.statements)),
+            tuple(map(quoted, self.inserts)),
+            self.wait,
+        )
+
+
+def client_configuration(script: Script, environ: Mapping[str, str], savepoint: str | None) -> dict[str, str]:
+    """The Flink configuration of the submitting client.
+
+    ``execution.target`` and ``parallelism.default`` must stand here: the client does not take them from the cluster, and
+    without a target it would start a small cluster of its own inside the client.
+    """
+    rest = environ.get("FLINK_REST", "")
+    host, separator, port = rest.rpartition(":")
+    if not separator or not host or not port.isdigit():
+        raise BadInput(f"FLINK_REST must be host:port of the Flink JobManager's REST endpoint, not {rest!r}")
+    configuration = {
+        "pipeline.name": script.name,
+        "parallelism.default": "1",
+        **script.settings,
+        "execution.target": "remote",
+        "rest.address": host,
+        "rest.port": port,
+    }
+    if savepoint:
+        configuration["execution.state-recovery.path"] = savepoint
+    return configuration
+
+
+def masked(text: str, environ: Mapping[str, str]) -> str:
+    """``text`` with the values of credential variables replaced by ``***`` (longest first, as one may hold another)."""
+    secrets = {value for name, value in environ.items() if _CREDENTIAL.search(name) and value}
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***").replace(secret.replace("'", "''"), "***")
+    return text
+
+
+def root_cause(error: Exception) -> str:
+    """The last ``Caused by`` of a Java exception that crossed into Python, in one line."""
+    text = str(error)
+    causes = _CAUSE.findall(text)
+    line = causes[-1] if causes else next((line for line in text.splitlines() if line.strip()), repr(error))
+    return " ".join(line.split())
+
+
+def submit(script: Script, configuration: Mapping[str, str]) -> dict[str, Any]:
+    """Run a resolved script and return the final line's object.
+
+    Raises :class:`JobFailed` with the statement's first words and the root cause.
+    """
+    started = time.monotonic()
+    # PyFlink is imported here because it is slow to import and is not needed to refuse bad input.
+    from pyflink.common import Configuration
+    from pyflink.table import EnvironmentSettings, TableEnvironment
+
+    conf = Configuration()
+    for key, value in configuration.items():
+        conf.set_string(key, value)
+    batch = configuration.get("execution.runtime-mode", "STREAMING").upper() == "BATCH"
+    builder = EnvironmentSettings.new_instance().with_configuration(conf)
+    builder = builder.in_batch_mode() if batch else builder.in_streaming_mode()
+    table_env = TableEnvironment.create(builder.build())
+    seconds = {"client": _since(started)}
+
+    started = time.monotonic()
+    for statement in script.statements:
+        _attempt(statement, lambda sql=statement: table_env.execute_sql(sql))
+    statement_set = table_env.create_statement_set()
+    for insert in script.inserts:
+        _attempt(insert, lambda sql=insert: statement_set.add_insert_sql(sql))
+    seconds["statements"] = _since(started)
+
+    started = time.monotonic()
+    result = _attempt(f"job {script.name}", statement_set.execute)
+    job_id = str(result.get_job_client().get_job_id())
+    seconds["submit"] = _since(started)
+    if script.wait:
+        started = time.monotonic()
+        _attempt(f"job {script.name} ({job_id})", result.wait)
+        seconds["job"] = _since(started)
+    return {"job_id": job_id, "name": configuration["pipeline.name"], "seconds": seconds}
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 2)
+
+
+def _attempt(what: str, action: Callable[[], Any]) -> Any:
+    """Run ``action``; any failure becomes a :class:`JobFailed` that says during what."""
+    try:
+        return action()
+    except Exception as error:  # PyFlink raises whatever class the JVM threw
+        head = " ".join(what.split())
+        raise JobFailed(f"{head[:80]}{'...' if len(head) > 80 else ''}: {root_cause(error)}") from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line entry; returns the exit status (0 submitted, 1 Flink refused or the job failed, 2 bad input)."""
+    parser = argparse.ArgumentParser(description="Submit a rendered Flink SQL script to the cluster at FLINK_REST.")
+    parser.add_argument("--script", required=True, type=Path, help="JSON file, format in this module's documentation")
+    parser.add_argument("--savepoint", help="checkpoint or savepoint to start from (as Flink names it)")
+    arguments = parser.parse_args(argv)
+    os.environ.setdefault("JVM_ARGS", CLIENT_JVM_ARGS)
+    try:
+        script = Script.load(arguments.script).resolved(os.environ)
+        if "FLINK_HOME" not in os.environ:
+            raise BadInput("FLINK_HOME is not set; it must name the Flink distribution with the connectors in lib")
+        answer = submit(script, client_configuration(script, os.environ, arguments.savepoint))
+    except (BadInput, JobFailed) as error:
+        print(json.dumps({"error": masked(str(error), os.environ)}), flush=True)
+        return 2 if isinstance(error, BadInput) else 1
+    print(json.dumps(answer), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Dagster components and resources: where the contract becomes definitions."""

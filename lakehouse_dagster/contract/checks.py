@@ -1,0 +1,332 @@
+"""The checks that need more than one part of a contract: names against the locked schema, keys, types,
+marts' SQL."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Final
+
+from lakehouse_dagster.contract.errors import ContractError
+from lakehouse_dagster.contract.marts import MartQuery, read_mart
+from lakehouse_dagster.contract.model import Mart, Pipeline, Table, View
+from lakehouse_dagster.contract.names import SERVING_POSITION, column_name_problem, table_name_problem
+from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
+from lakehouse_dagster.contract.types import UncarryableType, mapping
+
+_CRON_RANGES: Final = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_CRON_PART: Final = re.compile(r"^(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?$")
+
+
+@dataclass
+class Findings:
+    """What the checks found: problems, and the marts' queries as far as they are right."""
+
+    problems: list[ContractError] = field(default_factory=list)
+    queries: dict[str, MartQuery] = field(default_factory=dict)
+
+
+def check(
+    pipeline: Pipeline, lock: SchemaLock, marts_sql: Mapping[str, str], file: str, folder: str
+) -> Findings:
+    """Check a pipeline against its locked schema and its marts' SQL.
+
+    Args:
+        pipeline: The model.
+        lock: The locked schema.
+        marts_sql: Text of each ``marts/*.sql`` by its name without suffix.
+        file: How to name ``defs.yaml`` in problems.
+        folder: How to name the pipeline's folder in problems.
+    """
+    findings = Findings()
+    findings.problems += [
+        ContractError(file, path, problem, fix) for path, problem, fix in _structure(pipeline, lock, folder)
+    ]
+    carried = _carried_schemas(pipeline, lock)
+    for number, mart in enumerate(pipeline.marts):
+        mart_file = f"{folder}/marts/{mart.name}.sql"
+        if mart.name not in marts_sql:
+            findings.problems.append(
+                ContractError(
+                    file,
+                    f"marts[{number}].name",
+                    f"{mart_file} does not exist",
+                    "write the mart's SELECT into it",
+                )
+            )
+            continue
+        try:
+            findings.queries[mart.name] = read_mart(marts_sql[mart.name], mart_file, carried)
+        except ContractError as error:
+            findings.problems += error.problems
+    named = {mart.name for mart in pipeline.marts}
+    findings.problems += [
+        ContractError(
+            f"{folder}/marts/{name}.sql",
+            "",
+            f"no mart of this name is in {file}",
+            f"add `- name: {name}` to marts, or remove the file",
+        )
+        for name in sorted(set(marts_sql) - named)
+    ]
+    return findings
+
+
+Finding = tuple[str, str, str]
+"""Field path, problem, fix."""
+
+
+def _structure(pipeline: Pipeline, lock: SchemaLock, folder: str) -> Iterator[Finding]:
+    if lock.database != pipeline.source.database:
+        yield (
+            "source.database",
+            f"the lock {folder}/schema.lock.json is of database {lock.database!r}",
+            f"run `lakehouse lock {pipeline.name}`, or name that database",
+        )
+    yield from _duplicates(pipeline)
+    for number, table in enumerate(pipeline.tables):
+        yield from _table(f"tables[{number}]", table, lock, pipeline.name)
+    tables = {table.name for table in pipeline.tables}
+    for number, view in enumerate(pipeline.views):
+        yield from _view(f"views[{number}]", view, tables, lock)
+    for number, mart in enumerate(pipeline.marts):
+        yield from _mart(f"marts[{number}]", mart)
+
+
+def _duplicates(pipeline: Pipeline) -> Iterator[Finding]:
+    groups: tuple[tuple[str, Iterable[str]], ...] = (
+        ("tables", [table.name for table in pipeline.tables]),
+        ("views", [view.name for view in pipeline.views]),
+        ("marts", [mart.name for mart in pipeline.marts]),
+    )
+    for group, names in groups:
+        seen: dict[str, str] = {}
+        for number, name in enumerate(names):
+            # Catalogs fold case: two names that differ only in case would be one table in Trino.
+            folded = name.casefold()
+            if folded in seen:
+                yield (
+                    f"{group}[{number}].name",
+                    f"the name {name!r} is used twice in {group}",
+                    "rename or remove one",
+                )
+            seen[folded] = name
+    tables = {table.name.casefold() for table in pipeline.tables}
+    for number, mart in enumerate(pipeline.marts):
+        if mart.name.casefold() in tables:
+            yield (
+                f"marts[{number}].name",
+                f"{mart.name!r} is also the name of a table",
+                "give the mart another name",
+            )
+
+
+def _table(path: str, table: Table, lock: SchemaLock, pipeline: str) -> Iterator[Finding]:
+    bad = table_name_problem(table.name)
+    if bad:
+        yield (
+            f"{path}.name",
+            f"table {table.name!r} {bad}",
+            "rename the table in the source, or leave it out",
+        )
+        return
+    schema = lock.tables.get(table.name)
+    if schema is None:
+        near = _near(table.name, lock.tables)
+        yield (
+            f"{path}.name",
+            f"table {table.name!r} is not in the locked schema of {lock.database!r}",
+            f"did you mean {near!r}?"
+            if near
+            else f"run `lakehouse lock {pipeline}` if it exists in the source",
+        )
+        return
+    if not schema.primary_key:
+        yield (
+            f"{path}.name",
+            f"table {table.name!r} has no primary key in the source",
+            "add a PRIMARY KEY to it: without one, changes cannot be told apart",
+        )
+    for column in schema.columns:
+        yield from _column(f"{path}.name", table.name, column)
+    for name in table.columns:
+        if name not in schema.column_names:
+            yield (f"{path}.columns.{name}", *_no_column(name, schema))
+
+
+def _column(path: str, table: str, column: Column) -> Iterator[Finding]:
+    bad = column_name_problem(column.name)
+    if bad:
+        yield (
+            path,
+            f"column {table}.{column.name!r} {bad}",
+            "rename the column in the source, or leave the table out",
+        )
+    try:
+        mapping(column)
+    except UncarryableType as error:
+        yield (
+            path,
+            f"column {table}.{column.name} ({column.mysql_type}) cannot be carried: {error}",
+            "change its type in the source, or leave the table out",
+        )
+
+
+def _view(path: str, view: View, tables: set[str], lock: SchemaLock) -> Iterator[Finding]:
+    schema = lock.tables.get(view.table)
+    if view.table not in tables:
+        near = _near(view.table, tables)
+        yield (
+            f"{path}.table",
+            f"view {view.name!r} is of table {view.table!r}, which is not among the pipeline's tables",
+            f"did you mean {near!r}?" if near else "add the table to tables",
+        )
+        return
+    if schema is None:
+        return  # already reported for the table
+    yield from _listed(path, "columns", view.columns or (), schema)
+    if view.columns is not None and not view.columns:
+        yield (
+            f"{path}.columns",
+            f"view {view.name!r} has no columns",
+            "leave columns out to serve all, or name some",
+        )
+    served = set(schema.column_names if view.columns is None else view.columns)
+    if SERVING_POSITION in {name.lower() for name in served}:
+        yield (
+            f"{path}.columns",
+            f"column {SERVING_POSITION!r} collides with the position that each served row carries",
+            "leave the column out of the view, or rename it in the source",
+        )
+    rules = _cassandra_view if view.engine == "cassandra" else _couchdb_view
+    yield from rules(path, view, schema, served)
+
+
+def _listed(path: str, attribute: str, names: Iterable[str], schema: TableSchema) -> Iterator[Finding]:
+    counts: Counter[str] = Counter()
+    for number, name in enumerate(names):
+        counts[name] += 1
+        if name not in schema.column_names:
+            yield (f"{path}.{attribute}[{number}]", *_no_column(name, schema))
+        elif counts[name] == 2:
+            yield (f"{path}.{attribute}[{number}]", f"column {name!r} is named twice", "remove one")
+
+
+def _cassandra_view(path: str, view: View, schema: TableSchema, served: set[str]) -> Iterator[Finding]:
+    if not view.partition_key:
+        yield (
+            f"{path}.partition_key",
+            f"Cassandra view {view.name!r} has no partition key",
+            "name the columns by which it is looked up",
+        )
+    yield from _listed(path, "partition_key", view.partition_key, schema)
+    yield from _listed(path, "clustering_key", view.clustering_key, schema)
+    both = [name for name in view.clustering_key if name in view.partition_key]
+    if both:
+        yield (f"{path}.clustering_key", f"{both[0]!r} is also in partition_key", "name it in one of the two")
+    for name in view.key:
+        if name not in schema.column_names:
+            continue
+        if name not in served:
+            yield (
+                f"{path}.columns",
+                f"key column {name!r} is not among the view's columns",
+                "add it to columns",
+            )
+        column = schema.column(name)
+        if column.nullable:
+            yield (
+                path,
+                f"key column {name!r} may be NULL in the source, which a Cassandra key cannot hold",
+                "declare it NOT NULL in the source, or use another column",
+            )
+        if _family(column) == "json":
+            yield (path, f"key column {name!r} is JSON, whose text is not unique", "use another column")
+    missing = [name for name in schema.primary_key if name not in view.key]
+    if view.partition_key and schema.primary_key and missing:
+        yield (
+            f"{path}.clustering_key",
+            f"the key leaves out {', '.join(missing)} of the source's primary key, so different rows would "
+            "overwrite one another",
+            f"add {', '.join(missing)} to clustering_key",
+        )
+
+
+def _couchdb_view(path: str, view: View, schema: TableSchema, served: set[str]) -> Iterator[Finding]:
+    for attribute in ("partition_key", "clustering_key"):
+        if getattr(view, attribute):
+            yield (
+                f"{path}.{attribute}",
+                f"CouchDB view {view.name!r} cannot choose a key: its id is the source's primary key",
+                f"remove {attribute}",
+            )
+    missing = [name for name in schema.primary_key if name not in served]
+    if missing:
+        yield (
+            f"{path}.columns",
+            f"the source's key column {missing[0]!r} is not served",
+            "add it to columns",
+        )
+    for name in sorted(served):
+        if name.startswith("_"):
+            yield (
+                f"{path}.columns",
+                f"column {name!r} begins with an underscore, which CouchDB keeps for itself",
+                "leave it out of the view, or rename it in the source",
+            )
+
+
+def _mart(path: str, mart: Mart) -> Iterator[Finding]:
+    parts = mart.refresh.split()
+    if len(parts) != len(_CRON_RANGES) or not all(
+        _cron_field(part, *allowed) for part, allowed in zip(parts, _CRON_RANGES, strict=True)
+    ):
+        yield (
+            f"{path}.refresh",
+            f"{mart.refresh!r} is not a cron expression",
+            'write five fields of numbers, such as "*/5 * * * *" (minute hour day month weekday)',
+        )
+
+
+def _cron_field(text: str, low: int, high: int) -> bool:
+    for part in text.split(","):
+        match = _CRON_PART.match(part)
+        if match is None:
+            return False
+        first, last, step = (int(value) if value else None for value in match.groups())
+        bounds = [value for value in (first, last) if value is not None]
+        if any(not low <= value <= high for value in bounds) or bounds != sorted(bounds) or step == 0:
+            return False
+    return True
+
+
+def _carried_schemas(pipeline: Pipeline, lock: SchemaLock) -> dict[str, TableSchema]:
+    """Schemas of the pipeline's tables, without the columns that cannot be carried (reported elsewhere)."""
+    return {
+        table.name: schema.model_copy(
+            update={"columns": tuple(column for column in schema.columns if _family(column) is not None)}
+        )
+        for table in pipeline.tables
+        if (schema := lock.tables.get(table.name)) is not None
+    }
+
+
+def _family(column: Column) -> str | None:
+    try:
+        return mapping(column).family
+    except UncarryableType:
+        return None
+
+
+def _no_column(name: str, schema: TableSchema) -> tuple[str, str]:
+    near = _near(name, schema.column_names)
+    fix = f"did you mean {near!r}?" if near else f"table {schema.name} has: {', '.join(schema.column_names)}"
+    return f"table {schema.name!r} has no column {name!r}", fix
+
+
+def _near(name: str, known: Iterable[str]) -> str | None:
+    near = get_close_matches(name, list(known), n=1)
+    return near[0] if near else None

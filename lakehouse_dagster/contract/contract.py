@@ -1,0 +1,189 @@
+"""A loaded, cross-validated contract and the names that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from lakehouse_dagster.contract.marts import MartQuery
+from lakehouse_dagster.contract.model import Mart, Pipeline, Table, View
+from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
+
+
+class LakePath(NamedTuple):
+    """Where a lake table lives: a Paimon database and table, and equally a Nessie and Trino schema and
+    table."""
+
+    database: str
+    table: str
+
+    def __str__(self) -> str:
+        return f"{self.database}.{self.table}"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A pipeline together with its locked schema and its marts' SQL.
+
+    Instances come from :func:`lakehouse_dagster.contract.loader.load_contract`, which has checked that
+    every table, column and key named here exists and can be carried. Lookups of names that are not in the
+    contract raise KeyError.
+    """
+
+    folder: Path
+    pipeline: Pipeline
+    lock: SchemaLock
+    queries: Mapping[str, MartQuery]
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name: Paimon database, Nessie namespace, Cassandra keyspace, topic prefix."""
+        return self.pipeline.name
+
+    @property
+    def owner(self) -> str:
+        """The pipeline's owner."""
+        return self.pipeline.owner
+
+    @property
+    def database(self) -> str:
+        """The source database."""
+        return self.pipeline.source.database
+
+    @property
+    def epoch(self) -> int:
+        """Epoch of the source's positions, 0..15."""
+        return self.pipeline.source.epoch
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables, in the order of the contract."""
+        return self.pipeline.tables
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The serving views, in the order of the contract."""
+        return self.pipeline.views
+
+    @property
+    def marts(self) -> tuple[Mart, ...]:
+        """The marts, in the order of the contract."""
+        return self.pipeline.marts
+
+    def table(self, name: str) -> Table:
+        """The table of that name."""
+        return {table.name: table for table in self.tables}[name]
+
+    def view(self, name: str) -> View:
+        """The view of that name."""
+        return {view.name: view for view in self.views}[name]
+
+    def mart(self, name: str) -> Mart:
+        """The mart of that name."""
+        return {mart.name: mart for mart in self.marts}[name]
+
+    def views_of(self, table: str) -> tuple[View, ...]:
+        """The views served from a table."""
+        return tuple(view for view in self.views if view.table == table)
+
+    def owner_of(self, item: Table | View | Mart) -> str:
+        """Owner of a table, view or mart: its own, or the pipeline's."""
+        return item.owner or self.owner
+
+    # --- schema ---
+
+    def schema(self, table: str) -> TableSchema:
+        """The locked schema of a table of the contract."""
+        return self.lock.tables[self.table(table).name]
+
+    def view_columns(self, view: str | View) -> list[Column]:
+        """The columns a view serves, in the source's order (all columns when the contract names none)."""
+        view = self.view(view) if isinstance(view, str) else view
+        schema = self.schema(view.table)
+        if view.columns is None:
+            return list(schema.columns)
+        wanted = set(view.columns)
+        return [column for column in schema.columns if column.name in wanted]
+
+    def view_key(self, view: str | View) -> tuple[str, ...]:
+        """Key columns of a view: Cassandra's two parts, or the source's primary key for CouchDB."""
+        view = self.view(view) if isinstance(view, str) else view
+        return view.key if view.engine == "cassandra" else self.schema(view.table).primary_key
+
+    def moving_key_columns(self, view: str | View) -> tuple[str, ...]:
+        """Key columns of a view outside the source's primary key: an UPDATE of them moves the row."""
+        view = self.view(view) if isinstance(view, str) else view
+        primary = set(self.schema(view.table).primary_key)
+        return tuple(name for name in self.view_key(view) if name not in primary)
+
+    def before_columns(self, table: str) -> tuple[str, ...]:
+        """Columns of a table whose before-image has to travel because a view's key moves with them."""
+        moving = {name for view in self.views_of(table) for name in self.moving_key_columns(view)}
+        return tuple(column.name for column in self.schema(table).columns if column.name in moving)
+
+    # --- names ---
+
+    def topic(self, table: str) -> str:
+        """Topic of a table's changes."""
+        return f"{self.name}.{self.database}.{self.table(table).name}"
+
+    @property
+    def schema_change_topic(self) -> str:
+        """Topic of the source's DDL (Debezium names it by the topic prefix)."""
+        return self.name
+
+    @property
+    def transaction_topic(self) -> str:
+        """Topic of the source's transaction boundaries."""
+        return f"{self.name}.transaction"
+
+    @property
+    def heartbeat_topic(self) -> str:
+        """Topic of the connector's heartbeats."""
+        return f"__debezium-heartbeat.{self.name}"
+
+    @property
+    def schema_history_topic(self) -> str:
+        """Topic in which the connector remembers the source's schema; nobody else reads it."""
+        return f"{self.name}.schema-history"
+
+    @property
+    def connector_name(self) -> str:
+        """Name of the Kafka Connect connector."""
+        return f"{self.name}-mysql"
+
+    @property
+    def lake_job(self) -> str:
+        """Name of the Flink job that writes the lake; also its consumer group."""
+        return f"{self.name}-lake"
+
+    @property
+    def serving_job(self) -> str:
+        """Name of the Flink job that writes the serving views; also its consumer group."""
+        return f"{self.name}-serving"
+
+    @property
+    def keyspace(self) -> str:
+        """Cassandra keyspace of the pipeline's views."""
+        return self.name
+
+    @property
+    def marts_schema(self) -> str:
+        """Trino schema of the marts."""
+        return self.pipeline.marts_schema
+
+    def lake_path(self, table: str) -> LakePath:
+        """Where a table lives in the lake."""
+        return LakePath(self.name, self.table(table).name)
+
+    # --- marts ---
+
+    def mart_sql(self, mart: str) -> str:
+        """The mart's SQL as written, tables named ``lake.<table>``."""
+        return self.queries[mart].sql
+
+    def mart_tables(self, mart: str) -> tuple[str, ...]:
+        """Source tables a mart reads, sorted."""
+        return self.queries[mart].tables

@@ -1,0 +1,104 @@
+"""The pydantic model of a pipeline: what a user writes under ``attributes:`` in ``defs.yaml``.
+
+Only what can be judged without the source's schema is checked here; everything that needs the locked schema
+or the marts' SQL is checked when the contract is loaded (:mod:`lakehouse_dagster.contract.loader`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+IDENTIFIER_PATTERN = r"^[a-z][a-z0-9_]{0,47}$"
+"""Names the user chooses. 48 characters is what Cassandra allows for the name of a table."""
+
+OWNER_PATTERN = r"^(team:[A-Za-z0-9_.\- ]+|[^@\s]+@[^@\s]+\.[^@\s]+)$"
+"""What Dagster accepts as an owner: ``team:name`` or an e-mail address."""
+
+Identifier = Annotated[str, Field(pattern=IDENTIFIER_PATTERN)]
+Owner = Annotated[str, Field(pattern=OWNER_PATTERN)]
+ServingEngine = Literal["cassandra", "couchdb"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Model):
+    """The MySQL database whose changes are captured."""
+
+    database: str = Field(min_length=1, max_length=64, description="Name of the MySQL database.")
+    epoch: int = Field(
+        default=0,
+        ge=0,
+        le=15,
+        description="Raise by one, on purpose, after the source's binary log was reset or another server "
+        "took over: positions of the new epoch are newer than all before.",
+    )
+
+
+class Table(_Model):
+    """A source table that is copied to the lake."""
+
+    name: str = Field(min_length=1, max_length=64, description="Name of the table in the source database.")
+    description: str = ""
+    owner: Owner | None = Field(default=None, description="Defaults to the pipeline's owner.")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Descriptions of columns, by column name. All columns are always copied.",
+    )
+
+
+class View(_Model):
+    """A serving view of one table, kept up to date in a serving engine."""
+
+    name: Identifier = Field(description="Name of the Cassandra table or CouchDB database.")
+    engine: ServingEngine
+    table: str = Field(description="Name of the source table.")
+    description: str = ""
+    owner: Owner | None = Field(default=None, description="Defaults to the pipeline's owner.")
+    columns: tuple[str, ...] | None = Field(default=None, description="Columns to serve; all if left out.")
+    partition_key: tuple[str, ...] = Field(
+        default=(), description="Cassandra only: the partition key's columns."
+    )
+    clustering_key: tuple[str, ...] = Field(default=(), description="Cassandra only: the clustering columns.")
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Cassandra: partition and clustering columns; empty for CouchDB, whose id is the source's key."""
+        return self.partition_key + self.clustering_key
+
+
+class Mart(_Model):
+    """A table computed from lake tables by the one SELECT in ``marts/<name>.sql``."""
+
+    name: Identifier
+    description: str = ""
+    owner: Owner | None = Field(default=None, description="Defaults to the pipeline's owner.")
+    refresh: str = Field(
+        default="*/5 * * * *", description="Cron expression (UTC): how often to refresh at most."
+    )
+
+
+class Pipeline(_Model):
+    """One pipeline: a source database, the tables to copy, the views to serve and the marts to compute."""
+
+    name: Identifier
+    owner: Owner
+    description: str = ""
+    source: Source
+    tables: tuple[Table, ...] = Field(min_length=1)
+    views: tuple[View, ...] = ()
+    marts: tuple[Mart, ...] = ()
+    checkpoint_interval_seconds: int = Field(
+        default=2,
+        ge=1,
+        le=3600,
+        description="How often the streams commit; this is the freshness of the lake.",
+    )
+
+    @property
+    def marts_schema(self) -> str:
+        """Schema of the marts in Trino."""
+        return f"{self.name}_marts"

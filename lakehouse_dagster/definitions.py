@@ -1,0 +1,50 @@
+"""What Dagster loads: every pipeline under ``defs/``, the platform's policies, and the sensor that runs
+automation.
+
+Loading asks no engine and imports no engine's client, so the code location stands while engines are down.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+
+from lakehouse_dagster.components.resources import LakehouseResource
+
+FRESHNESS = {
+    # A quiet source makes no snapshots, so these windows are about "nobody noticed for a day", not about
+    # seconds; the seconds are in the metadata of every materialization.
+    "lake": dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=12)),
+    "marts": dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=12)),
+}
+"""Default freshness per layer; a spec that states its own keeps it."""
+
+
+def with_platform_policies(spec: dg.AssetSpec) -> dg.AssetSpec:
+    """Apply what holds for every asset of the platform: an owner is a must, freshness has a default."""
+    if not spec.owners:
+        raise ValueError(f"asset {spec.key.to_user_string()} has no owner; give one in its defs.yaml")
+    policy = FRESHNESS.get(spec.tags.get("layer", ""))
+    return dg.apply_freshness_policy(spec, policy, overwrite_existing=False) if policy else spec
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Load everything under ``defs/``."""
+    loaded = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+    return dg.Definitions.merge(
+        loaded.map_asset_specs(func=with_platform_policies),
+        dg.Definitions(
+            resources={"lakehouse": LakehouseResource()},
+            sensors=[
+                dg.AutomationConditionSensorDefinition(
+                    name="automation",
+                    target=dg.AssetSelection.all(),
+                    default_status=dg.DefaultSensorStatus.RUNNING,
+                    minimum_interval_seconds=30,
+                )
+            ],
+        ),
+    )

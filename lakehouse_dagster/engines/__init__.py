@@ -1,0 +1,1 @@
+"""One thin client per engine. No Dagster types; addresses come in as endpoint models."""

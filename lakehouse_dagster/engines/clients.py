@@ -1,0 +1,142 @@
+"""All clients of one installation, each made when it is first asked for and closed together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from lakehouse_dagster.engines.endpoints import Endpoints
+
+# The client libraries are heavy (cassandra, boto3, kafka ...): a caller pays only for those it uses.
+if TYPE_CHECKING:
+    from lakehouse_dagster.engines.cassandra import CassandraClient
+    from lakehouse_dagster.engines.connect import ConnectClient
+    from lakehouse_dagster.engines.couchdb import CouchDbClient
+    from lakehouse_dagster.engines.flink import FlinkRest, FlinkSubmitter
+    from lakehouse_dagster.engines.kafka import KafkaAdmin
+    from lakehouse_dagster.engines.mysql import MySqlClient
+    from lakehouse_dagster.engines.nessie import NessieClient
+    from lakehouse_dagster.engines.paimon import PaimonTables
+    from lakehouse_dagster.engines.s3 import ObjectStore
+    from lakehouse_dagster.engines.trino import TrinoClient
+
+
+class Clients:
+    """Clients of the engines at ``endpoints``; not to be shared between threads.
+
+    ``timeout`` (seconds) bounds each request of the small status calls. ``submitter`` makes what submits Flink
+    scripts, which needs to know where the Flink client environment is installed.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        *,
+        timeout: float = 10.0,
+        submitter: Callable[[], FlinkSubmitter] | None = None,
+    ) -> None:
+        self.endpoints = endpoints
+        self._timeout = timeout
+        self._submitter = submitter
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every client that was made."""
+        for name in ("mysql", "kafka", "connect", "flink", "store", "nessie", "cassandra", "couchdb"):
+            client = self.__dict__.pop(name, None)
+            if client is not None:
+                client.close()
+        self.__dict__.pop("paimon", None)
+
+    @cached_property
+    def mysql(self) -> MySqlClient:
+        """The source database."""
+        from lakehouse_dagster.engines.mysql import MySqlClient
+
+        return MySqlClient(self.endpoints.mysql)
+
+    @cached_property
+    def kafka(self) -> KafkaAdmin:
+        """Topics, offsets and consumer groups."""
+        from lakehouse_dagster.engines.kafka import KafkaAdmin
+
+        return KafkaAdmin(self.endpoints.kafka, timeout=self._timeout)
+
+    @cached_property
+    def connect(self) -> ConnectClient:
+        """Connectors."""
+        from lakehouse_dagster.engines.connect import ConnectClient
+
+        return ConnectClient(self.endpoints.connect, timeout=self._timeout)
+
+    @cached_property
+    def flink(self) -> FlinkRest:
+        """Jobs and checkpoints."""
+        from lakehouse_dagster.engines.flink import FlinkRest
+
+        return FlinkRest(self.endpoints.flink, timeout=self._timeout)
+
+    @property
+    def submitter(self) -> FlinkSubmitter:
+        """What submits Flink scripts; raises ``RuntimeError`` where none was given."""
+        if self._submitter is None:
+            raise RuntimeError("these clients were made without a way to submit Flink scripts")
+        return self._submitter()
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The object store."""
+        from lakehouse_dagster.engines.s3 import ObjectStore
+
+        return ObjectStore(self.endpoints.s3, timeout=self._timeout)
+
+    @cached_property
+    def paimon(self) -> PaimonTables:
+        """Snapshots of the lake tables."""
+        from lakehouse_dagster.engines.paimon import PaimonTables
+
+        return PaimonTables(self.endpoints.paimon, self.endpoints.s3, store=self.store)
+
+    @cached_property
+    def nessie(self) -> NessieClient:
+        """The catalog of published versions."""
+        from lakehouse_dagster.engines.nessie import NessieClient
+
+        return NessieClient(self.endpoints.nessie, timeout=self._timeout)
+
+    @cached_property
+    def trino(self) -> TrinoClient:
+        """SQL over the published lake."""
+        from lakehouse_dagster.engines.trino import TrinoClient
+
+        return TrinoClient(self.endpoints.trino)
+
+    @cached_property
+    def cassandra(self) -> CassandraClient:
+        """Serving views in Cassandra."""
+        from lakehouse_dagster.engines.cassandra import CassandraClient
+
+        return CassandraClient(self.endpoints.cassandra)
+
+    @cached_property
+    def couchdb(self) -> CouchDbClient:
+        """Serving views in CouchDB."""
+        from lakehouse_dagster.engines.couchdb import CouchDbClient
+
+        return CouchDbClient(self.endpoints.couchdb, timeout=self._timeout)
+
+
+class ClientSource(Protocol):
+    """What hands out clients: a Dagster resource, or a stand-in in tests."""
+
+    def clients(self, *, timeout: float = 10.0) -> Clients:
+        """Return new clients, to be closed by the caller. Raises ``EngineUnavailable`` when nothing is configured."""

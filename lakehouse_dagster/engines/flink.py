@@ -1,0 +1,333 @@
+"""Flink: its REST interface, and the submission of SQL scripts through the Flink client environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from lakehouse_dagster.engines.connect import root_cause
+from lakehouse_dagster.engines.endpoints import Endpoints, FlinkEndpoint
+from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
+from lakehouse_dagster.engines.http import HttpEngine
+
+#: States from which a job does not come back by itself.
+TERMINAL_STATES = frozenset({"FINISHED", "CANCELED", "FAILED"})
+
+
+@dataclass(frozen=True)
+class FlinkOverview:
+    """Size of the cluster; `slots_available` 0 means that the next job will wait."""
+
+    version: str
+    taskmanagers: int
+    slots_total: int
+    slots_available: int
+    jobs_running: int
+
+
+@dataclass(frozen=True)
+class FlinkJob:
+    """One job: times in milliseconds since the epoch, `end_ms` -1 while it lives."""
+
+    id: str
+    name: str
+    state: str
+    start_ms: int
+    end_ms: int
+    tasks_total: int = 0
+    tasks_running: int = 0
+
+    @property
+    def alive(self) -> bool:
+        """True unless the job has ended for good."""
+        return self.state not in TERMINAL_STATES
+
+    @property
+    def running(self) -> bool:
+        """True when the job runs with all of its tasks."""
+        return self.state == "RUNNING" and self.tasks_total > 0 and self.tasks_running == self.tasks_total
+
+
+@dataclass(frozen=True)
+class FlinkCheckpoints:
+    """Checkpoint counts and the latest completed one (`latest_*` None before the first)."""
+
+    completed: int
+    failed: int
+    in_progress: int
+    restored: int
+    latest_id: int | None = None
+    latest_path: str | None = None
+    latest_completed_ms: int | None = None
+    latest_duration_ms: int | None = None
+    latest_size_bytes: int | None = None
+
+
+class FlinkRest:
+    """The JobManager's REST interface."""
+
+    engine = "flink"
+
+    def __init__(self, endpoint: FlinkEndpoint, *, timeout: float = 10.0) -> None:
+        self.url = endpoint.url
+        self._http = HttpEngine(self.engine, endpoint.url, timeout=timeout)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._http.close()
+
+    def overview(self) -> FlinkOverview:
+        """Size and version of the cluster."""
+        body = self._http.json("GET", "/overview")
+        return FlinkOverview(
+            version=body["flink-version"],
+            taskmanagers=body["taskmanagers"],
+            slots_total=body["slots-total"],
+            slots_available=body["slots-available"],
+            jobs_running=body["jobs-running"],
+        )
+
+    def jobs(self) -> list[FlinkJob]:
+        """All jobs the JobManager remembers, newest first (ended ones are forgotten after an hour)."""
+        body = self._http.json("GET", "/jobs/overview")
+        found = [
+            FlinkJob(
+                id=job["jid"],
+                name=job["name"],
+                state=job["state"],
+                start_ms=job["start-time"],
+                end_ms=job["end-time"],
+                tasks_total=job["tasks"]["total"],
+                tasks_running=job["tasks"]["running"],
+            )
+            for job in body["jobs"]
+        ]
+        return sorted(found, key=lambda job: job.start_ms, reverse=True)
+
+    def find(self, name: str) -> FlinkJob | None:
+        """The job of that name: a living one if there is any, else the newest ended one, else None."""
+        named = [job for job in self.jobs() if job.name == name]
+        return next((job for job in named if job.alive), named[0] if named else None)
+
+    def alive(self, name: str) -> list[FlinkJob]:
+        """All living jobs of that name; more than one is a mistake the caller must repair."""
+        return [job for job in self.jobs() if job.name == name and job.alive]
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """Details of a job as Flink gives them (vertices, timestamps, plan). EngineError 404 when unknown."""
+        return dict(self._http.json("GET", f"/jobs/{job_id}"))
+
+    def state(self, job_id: str) -> str | None:
+        """State of a job, None when the JobManager does not know it."""
+        response = self._http.request("GET", f"/jobs/{job_id}/status", accept=(404,))
+        return None if response.status_code == 404 else str(response.json()["status"])
+
+    def checkpoints(self, job_id: str) -> FlinkCheckpoints:
+        """Checkpoint summary of a job."""
+        body = self._http.json("GET", f"/jobs/{job_id}/checkpoints")
+        counts = body["counts"]
+        latest = (body.get("latest") or {}).get("completed") or {}
+        return FlinkCheckpoints(
+            completed=counts["completed"],
+            failed=counts["failed"],
+            in_progress=counts["in_progress"],
+            restored=counts["restored"],
+            latest_id=latest.get("id"),
+            latest_path=latest.get("external_path"),
+            latest_completed_ms=latest.get("latest_ack_timestamp"),
+            latest_duration_ms=latest.get("end_to_end_duration"),
+            latest_size_bytes=latest.get("state_size"),
+        )
+
+    def exception(self, job_id: str) -> str:
+        """Root cause of the newest failure of a job in one line, empty when it never failed."""
+        body = self._http.json("GET", f"/jobs/{job_id}/exceptions", params={"maxExceptions": 1})
+        entries = (body.get("exceptionHistory") or {}).get("entries") or []
+        trace = entries[0].get("stacktrace", "") if entries else body.get("root-exception") or ""
+        return root_cause(trace)
+
+    def cancel(self, job_id: str, *, timeout: float = 60.0) -> None:
+        """Cancel a job and wait until it has ended. An already ended job is no error."""
+        self._http.request("PATCH", f"/jobs/{job_id}", params={"mode": "cancel"}, accept=(404, 409))
+        self._wait_ended(job_id, timeout)
+
+    def stop_with_savepoint(self, job_id: str, directory: str, *, timeout: float = 120.0) -> str:
+        """Stop a job gracefully and return the path of its savepoint under `directory`.
+
+        Raises EngineError with Flink's cause when the savepoint fails (the job then goes on).
+        """
+        body = {"targetDirectory": directory, "drain": False}
+        trigger = self._http.json("POST", f"/jobs/{job_id}/stop", json=body)["request-id"]
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            answer = self._http.json("GET", f"/jobs/{job_id}/savepoints/{trigger}")
+            if answer["status"]["id"] == "COMPLETED":
+                operation = answer["operation"]
+                if "location" in operation:
+                    self._wait_ended(job_id, timeout)
+                    return str(operation["location"])
+                cause = root_cause(operation.get("failure-cause", {}).get("stack-trace", "unknown cause"))
+                raise EngineError(self.engine, f"the savepoint of job {job_id} failed: {cause}")
+            time.sleep(0.2)
+        raise EngineError(self.engine, f"job {job_id} did not finish its savepoint within {timeout:.0f} s")
+
+    def _wait_ended(self, job_id: str, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            state = self.state(job_id)
+            if state is None or state in TERMINAL_STATES:
+                return
+            time.sleep(0.2)
+        raise EngineError(self.engine, f"job {job_id} did not end within {timeout:.0f} s")
+
+
+class Script(Protocol):
+    """What can be submitted: a rendered SQL script (render.flink_sql.FlinkScript)."""
+
+    @property
+    def name(self) -> str:
+        """Name of the job."""
+
+    def to_json(self) -> str:
+        """The whole script; addresses and secrets only as ${NAME}."""
+
+
+def script_environment(endpoints: Endpoints) -> dict[str, str]:
+    """The values behind the ${NAME} placeholders of a Flink script (secrets: never log this)."""
+    e = endpoints
+    return {
+        "KAFKA_BOOTSTRAP": e.kafka.bootstrap,
+        "S3_ENDPOINT": e.s3.endpoint,
+        "S3_ACCESS_KEY": e.s3.access_key,
+        "S3_SECRET_KEY": e.s3.secret_key.get_secret_value(),
+        "PAIMON_WAREHOUSE": e.paimon.warehouse,
+        "CASSANDRA_HOST": e.cassandra.host,
+        "CASSANDRA_PORT": str(e.cassandra.port),
+        "CASSANDRA_USERNAME": e.cassandra.username,
+        "CASSANDRA_PASSWORD": e.cassandra.password.get_secret_value(),
+        "COUCHDB_URL": e.couchdb.url,
+        "COUCHDB_USERNAME": e.couchdb.username,
+        "COUCHDB_PASSWORD": e.couchdb.password.get_secret_value(),
+    }
+
+
+@dataclass(frozen=True)
+class FlinkSubmitter:
+    """Runs flink_jobs/run_sql.py in the Flink client environment.
+
+    `python` is the interpreter of that environment, `flink_home` the FLINK_HOME it needs, `program` the
+    path of run_sql.py, `env` further environment (JAVA_HOME, FLINK_CONF_DIR ...) and `rest` the address
+    of the JobManager (`http://host:port`).
+    """
+
+    python: Path
+    flink_home: Path
+    program: Path
+    rest: str
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def submit(
+        self,
+        script: Script,
+        secrets: Mapping[str, str],
+        *,
+        savepoint: str | None = None,
+        log: Callable[[str], None] | None = None,
+        timeout: float = 180.0,
+    ) -> str:
+        """Submit a script and return its job id (for a batch script: after the job has ended).
+
+        `secrets` fills the placeholders and travels in the process environment only. `log` gets every
+        line the client prints. Raises EngineError with the client's last lines when it fails and
+        EngineUnavailable when the client environment or the cluster is not there.
+        """
+        for path in (self.python, self.program, self.flink_home):
+            if not path.exists():
+                raise EngineUnavailable("flink", str(path), "run `lakehouse up` to install the Flink client")
+        address = urlsplit(self.rest)
+        environment = {
+            **os.environ,
+            **self.env,
+            **secrets,
+            "FLINK_HOME": str(self.flink_home),
+            "FLINK_REST": f"{address.hostname}:{address.port}",
+            "PYTHONUNBUFFERED": "1",
+        }
+        # The control plane's own interpreter settings must not leak into the other environment.
+        for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
+            environment.pop(name, None)
+        with tempfile.TemporaryDirectory(prefix="lakehouse-flink-") as folder:
+            file = Path(folder) / f"{script.name}.json"
+            file.write_text(script.to_json(), encoding="utf-8")
+            command = [str(self.python), str(self.program), "--script", str(file)]
+            if savepoint:
+                command += ["--savepoint", savepoint]
+            code, lines = _run(command, environment, timeout, log)
+        for line in reversed(lines):
+            if line.startswith("{"):
+                try:
+                    answer = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(answer, dict) and "job_id" in answer and code == 0:
+                    return str(answer["job_id"])
+        reason = _reason(lines)
+        raise EngineError("flink", f"submitting {script.name} failed (exit code {code}): {reason}")
+
+
+def _run(
+    command: list[str], environment: Mapping[str, str], timeout: float, log: Callable[[str], None] | None
+) -> tuple[int, list[str]]:
+    """Run a command; its exit code and the last 400 lines it printed. Killed at the deadline."""
+    process = subprocess.Popen(
+        command,
+        env=dict(environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    lines: list[str] = []
+    expired = threading.Event()
+
+    def kill() -> None:
+        expired.set()
+        os.killpg(process.pid, 9)
+
+    timer = threading.Timer(timeout, kill)
+    timer.start()
+    try:
+        assert process.stdout is not None
+        for raw in process.stdout:
+            line = raw.rstrip()
+            lines.append(line)
+            del lines[:-400]
+            if log is not None and line:
+                log(line)
+        code = process.wait()
+    finally:
+        timer.cancel()
+        if process.poll() is None:
+            os.killpg(process.pid, 9)
+            process.wait()
+    if expired.is_set():
+        lines.append(f"Caused by: the Flink client was stopped after {timeout:.0f} s")
+    return code, lines
+
+
+def _reason(lines: list[str]) -> str:
+    trace = "\n".join(lines)
+    if "Caused by: " in trace:
+        return root_cause(trace)
+    return " | ".join(lines[-5:])[:1000] or "it printed nothing"

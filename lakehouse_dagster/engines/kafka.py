@@ -1,0 +1,213 @@
+"""Kafka: topics, their offsets, and how far consumer groups are behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from kafka import IsolationLevel, TopicPartition
+from kafka.admin import ConfigResource, KafkaAdminClient, OffsetSpec
+from kafka.errors import (
+    BrokerNotAvailableError,
+    GroupIdNotFoundError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    TopicAlreadyExistsError,
+)
+
+from lakehouse_dagster.engines.endpoints import KafkaEndpoint
+from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
+
+
+class Partition(NamedTuple):
+    """One partition of a topic."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """A topic as it should be. `config` are topic settings such as `retention.ms`, all as text."""
+
+    name: str
+    partitions: int = 1
+    replication_factor: int = 1
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TopicReport:
+    """What `ensure_topics` found: created topics, and differences of existing ones left as they are."""
+
+    created: tuple[str, ...]
+    differences: tuple[str, ...]
+
+
+class KafkaAdmin:
+    """The broker's administration interface. Connects on first use."""
+
+    engine = "kafka"
+
+    def __init__(self, endpoint: KafkaEndpoint, *, timeout: float = 10.0) -> None:
+        self.bootstrap = endpoint.bootstrap
+        self._timeout_ms = int(timeout * 1000)
+        self._client: KafkaAdminClient | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def topics(self) -> dict[str, int]:
+        """Partition count of every topic, internal ones included."""
+        with self._admin() as admin:
+            return {item["name"]: len(item["partitions"]) for item in admin.describe_topics()}
+
+    def topic_config(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Settings of the topics that differ from the broker's defaults."""
+        if not topics:
+            return {}
+        with self._admin() as admin:
+            answer = admin.describe_configs([ConfigResource("TOPIC", name) for name in topics])
+        found: dict[str, Any] = next(
+            (value for kind, value in answer.items() if str(kind).upper() == "TOPIC"), {}
+        )
+        return {
+            name: {key: str(item["value"]) for key, item in found.get(name, {}).items()} for name in topics
+        }
+
+    def ensure_topics(self, wanted: Iterable[TopicSpec]) -> TopicReport:
+        """Create the missing topics and report how existing ones differ. Never changes an existing topic.
+
+        A partition count is never altered in place, because the order per key rests on it.
+        """
+        specs = list(wanted)
+        existing = self.topics()
+        missing = [spec for spec in specs if spec.name not in existing]
+        created: list[str] = []
+        for spec in missing:
+            options = {
+                "num_partitions": spec.partitions,
+                "replication_factor": spec.replication_factor,
+                "configs": dict(spec.config),
+            }
+            with self._admin() as admin:
+                try:
+                    admin.create_topics({spec.name: options}, wait_for_metadata=True)
+                    created.append(spec.name)
+                except TopicAlreadyExistsError:
+                    # Somebody else was first; it is compared below like any other.
+                    existing[spec.name] = -1
+        if -1 in existing.values():
+            existing = self.topics()
+        present = [spec for spec in specs if spec.name not in created]
+        configs = self.topic_config([spec.name for spec in present])
+        differences: list[str] = []
+        for spec in present:
+            if existing[spec.name] != spec.partitions:
+                differences.append(
+                    f"{spec.name}: has {existing[spec.name]} partitions, the contract says {spec.partitions}"
+                )
+            for key, value in sorted(spec.config.items()):
+                actual = configs[spec.name].get(key)
+                if actual != value:
+                    differences.append(
+                        f"{spec.name}: {key} is {actual or 'the broker default'}, the contract says {value}"
+                    )
+        return TopicReport(tuple(created), tuple(differences))
+
+    def partitions(self, topics: Iterable[str]) -> list[Partition]:
+        """All partitions of the topics that exist; unknown topics are left out (and not created)."""
+        existing = self.topics()
+        return [Partition(t, n) for t in topics if t in existing for n in range(existing[t])]
+
+    def begin_offsets(self, topics: Iterable[str]) -> dict[Partition, int]:
+        """First offset still kept, per partition of the topics that exist."""
+        return self._offsets(topics, OffsetSpec.EARLIEST)
+
+    def end_offsets(self, topics: Iterable[str]) -> dict[Partition, int]:
+        """Offset the next committed record will get, per partition of the topics that exist."""
+        return self._offsets(topics, OffsetSpec.LATEST)
+
+    def committed(self, group: str) -> dict[Partition, int]:
+        """Offsets a consumer group has committed; empty when there is no such group."""
+        with self._admin() as admin:
+            try:
+                answer = admin.list_group_offsets(group)
+            except GroupIdNotFoundError:
+                return {}
+        return {
+            Partition(tp.topic, tp.partition): int(value.offset)
+            for tp, value in answer.get(group, {}).items()
+            if value.offset >= 0
+        }
+
+    def lag(self, group: str, topics: Iterable[str]) -> dict[str, int]:
+        """Records per topic that the group has not committed yet.
+
+        A partition without a committed offset counts from its first kept record.
+        """
+        names = list(topics)
+        committed = self.committed(group)
+        begin, end = self.begin_offsets(names), self.end_offsets(names)
+        behind: dict[str, int] = {}
+        for partition, last in end.items():
+            done = max(committed.get(partition, 0), begin[partition])
+            behind[partition.topic] = behind.get(partition.topic, 0) + max(0, last - done)
+        return behind
+
+    def delete_topics(self, topics: Sequence[str]) -> None:
+        """Delete the topics that exist."""
+        present = [name for name in topics if name in self.topics()]
+        if present:
+            with self._admin() as admin:
+                admin.delete_topics(present)
+
+    def delete_group(self, group: str) -> None:
+        """Forget the committed offsets of a group without members; an unknown group is no error."""
+        with self._admin() as admin:
+            try:
+                admin.delete_groups([group])
+            except GroupIdNotFoundError:
+                return
+
+    def _offsets(self, topics: Iterable[str], spec: Any) -> dict[Partition, int]:
+        wanted = {TopicPartition(*partition): spec for partition in self.partitions(topics)}
+        if not wanted:
+            return {}
+        with self._admin() as admin:
+            answer = admin.list_partition_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED)
+        return {Partition(tp.topic, tp.partition): int(value.offset) for tp, value in answer.items()}
+
+    @contextmanager
+    def _admin(self) -> Iterator[Any]:
+        try:
+            if self._client is None:
+                self._client = KafkaAdminClient(
+                    bootstrap_servers=self.bootstrap,
+                    client_id="lakehouse",
+                    request_timeout_ms=self._timeout_ms,
+                    bootstrap_timeout_ms=self._timeout_ms,
+                )
+            yield self._client
+        except (KafkaConnectionError, KafkaTimeoutError, BrokerNotAvailableError, NodeNotReadyError) as error:
+            # The next call connects anew.
+            self.close()
+            raise EngineUnavailable(self.engine, self.bootstrap, cause=str(error)) from error
+        except KafkaError as error:
+            raise EngineError(self.engine, f"{type(error).__name__}: {error}") from error

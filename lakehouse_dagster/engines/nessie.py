@@ -1,0 +1,237 @@
+"""Nessie over its REST API v2."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from lakehouse_dagster.engines.endpoints import NessieEndpoint
+from lakehouse_dagster.engines.errors import ConflictError
+from lakehouse_dagster.engines.http import HttpEngine
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A branch or tag and the commit it points at."""
+
+    name: str
+    hash: str
+    type: str = "BRANCH"
+
+    @property
+    def pinned(self) -> str:
+        """`name@hash`, the form the API takes as a reference with an expected hash."""
+        return f"{self.name}@{self.hash}"
+
+
+@dataclass(frozen=True)
+class IcebergTable:
+    """An Iceberg table as Nessie holds it. `id` is Nessie's content id: None only before the first PUT."""
+
+    metadata_location: str
+    snapshot_id: int
+    schema_id: int
+    spec_id: int = 0
+    sort_order_id: int = 0
+    id: str | None = None
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> IcebergTable:
+        """From Nessie's own JSON of an ICEBERG_TABLE."""
+        return cls(
+            metadata_location=content["metadataLocation"],
+            snapshot_id=content["snapshotId"],
+            schema_id=content["schemaId"],
+            spec_id=content["specId"],
+            sort_order_id=content["sortOrderId"],
+            id=content["id"],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Content of a PUT operation."""
+        body: dict[str, Any] = {
+            "type": "ICEBERG_TABLE",
+            "metadataLocation": self.metadata_location,
+            "snapshotId": self.snapshot_id,
+            "schemaId": self.schema_id,
+            "specId": self.spec_id,
+            "sortOrderId": self.sort_order_id,
+        }
+        if self.id is not None:
+            body["id"] = self.id
+        return body
+
+
+@dataclass(frozen=True)
+class PutTable:
+    """Operation: set the table at `key`. An existing key needs the content id it already has."""
+
+    key: Key
+    table: IcebergTable
+
+    def to_json(self) -> dict[str, Any]:
+        """The operation as the API takes it."""
+        return {"type": "PUT", "key": {"elements": list(self.key)}, "content": self.table.to_json()}
+
+
+@dataclass(frozen=True)
+class PutNamespace:
+    """Operation: create a namespace; tables cannot be put below one that does not exist."""
+
+    key: Key
+
+    def to_json(self) -> dict[str, Any]:
+        """The operation as the API takes it."""
+        content = {
+            "type": "NAMESPACE",
+            "id": str(uuid.uuid4()),
+            "elements": list(self.key),
+            "properties": {},
+        }
+        return {"type": "PUT", "key": {"elements": list(self.key)}, "content": content}
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Operation: remove the content at `key`."""
+
+    key: Key
+
+    def to_json(self) -> dict[str, Any]:
+        """The operation as the API takes it."""
+        return {"type": "DELETE", "key": {"elements": list(self.key)}}
+
+
+Operation = PutTable | PutNamespace | Delete
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One commit of a reference's history. `commit_time` is ISO-8601 in UTC."""
+
+    hash: str
+    message: str
+    author: str
+    commit_time: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+class NessieClient:
+    """Nessie's API v2: references, contents, commits. The root address is the server's, without `/api/v2`."""
+
+    engine = "nessie"
+
+    def __init__(self, endpoint: NessieEndpoint, *, timeout: float = 10.0) -> None:
+        self.url = endpoint.url
+        self._http = HttpEngine(self.engine, f"{endpoint.url.rstrip('/')}/api/v2", timeout=timeout)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._http.close()
+
+    def get_reference(self, name: str = "main") -> Reference:
+        """The branch or tag and its current hash. EngineError with status 404 when it does not exist."""
+        body = self._http.json("GET", f"/trees/{quote(name, safe='')}")["reference"]
+        return Reference(body["name"], body["hash"], body["type"])
+
+    def references(self) -> list[Reference]:
+        """All branches and tags (first 1000)."""
+        body = self._http.json("GET", "/trees", params={"max-records": 1000})
+        return [Reference(r["name"], r["hash"], r["type"]) for r in body["references"]]
+
+    def create_reference(self, name: str, source: Reference, *, type: str = "BRANCH") -> Reference:
+        """Create a branch (or a tag, `type="TAG"`) at the commit `source` points at."""
+        body = {"type": source.type, "name": source.name, "hash": source.hash}
+        answer = self._http.json("POST", "/trees", params={"name": name, "type": type}, json=body)
+        ref = answer["reference"]
+        return Reference(ref["name"], ref["hash"], ref["type"])
+
+    def delete_reference(self, reference: Reference) -> None:
+        """Delete a branch or tag if it still points at the given commit (ConflictError otherwise)."""
+        self._http.request("DELETE", f"/trees/{quote(reference.pinned, safe='@')}")
+
+    def get_contents(self, keys: Iterable[Key], reference: Reference) -> dict[Key, dict[str, Any]]:
+        """The contents at those keys as of the given commit; absent keys are absent in the answer.
+
+        One request. Each content is Nessie's own JSON (`type`, `id`, `metadataLocation` ...).
+        """
+        wanted = [{"elements": list(key)} for key in keys]
+        if not wanted:
+            return {}
+        path = f"/trees/{quote(reference.pinned, safe='@')}/contents"
+        body = self._http.json("POST", path, json={"requestedKeys": wanted})
+        return {tuple(item["key"]["elements"]): item["content"] for item in body["contents"]}
+
+    def get_tables(self, keys: Iterable[Key], reference: Reference) -> dict[Key, IcebergTable]:
+        """Like `get_contents`, only the Iceberg tables among them."""
+        return {
+            key: IcebergTable.from_json(content)
+            for key, content in self.get_contents(keys, reference).items()
+            if content["type"] == "ICEBERG_TABLE"
+        }
+
+    def commit(
+        self,
+        operations: Sequence[Operation],
+        message: str,
+        *,
+        reference: Reference,
+        properties: Mapping[str, str] | None = None,
+        author: str = "lakehouse",
+    ) -> Reference:
+        """Commit all operations at once; returns the branch at its new hash.
+
+        `reference` carries the expected hash: the commit is refused with ConflictError only if one of
+        the *touched keys* changed since (other keys may have moved), so it is a compare-and-set per key.
+        A location that does not exist is accepted: check the object before.
+        """
+        body = {
+            "commitMeta": {
+                "message": message,
+                "authors": [author],
+                "allProperties": {name: [value] for name, value in (properties or {}).items()},
+            },
+            "operations": [operation.to_json() for operation in operations],
+        }
+        path = f"/trees/{quote(reference.pinned, safe='@')}/history/commit"
+        target = self._http.json("POST", path, json=body)["targetBranch"]
+        return Reference(target["name"], target["hash"], target["type"])
+
+    def ensure_namespace(self, namespace: str, branch: str = "main") -> bool:
+        """Create the namespace on the branch if it is not there; True when it was created now."""
+        reference = self.get_reference(branch)
+        if (namespace,) in self.get_contents([(namespace,)], reference):
+            return False
+        try:
+            operations = [PutNamespace((namespace,))]
+            self.commit(operations, f"create namespace {namespace}", reference=reference)
+        except ConflictError:
+            # Somebody else was first; if it is still missing, this is a real conflict.
+            if (namespace,) not in self.get_contents([(namespace,)], self.get_reference(branch)):
+                raise
+            return False
+        return True
+
+    def log(self, branch: str = "main", *, limit: int = 50) -> list[LogEntry]:
+        """The newest commits of a branch or tag, newest first."""
+        path = f"/trees/{quote(branch, safe='@')}/history"
+        body = self._http.json("GET", path, params={"max-records": limit})
+        entries = []
+        for item in body["logEntries"]:
+            meta = item["commitMeta"]
+            raw = meta.get("allProperties") or {k: [v] for k, v in meta.get("properties", {}).items()}
+            entries.append(
+                LogEntry(
+                    hash=meta["hash"],
+                    message=meta["message"],
+                    author=next(iter(meta.get("authors") or [meta.get("author") or ""]), ""),
+                    commit_time=meta["commitTime"],
+                    properties={name: ", ".join(values) for name, values in raw.items()},
+                )
+            )
+        return entries

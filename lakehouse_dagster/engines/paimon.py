@@ -1,0 +1,268 @@
+"""Paimon's table folders on the object store, read without Paimon: snapshots and their Iceberg metadata.
+
+Only small objects are read (hints, snapshot files, manifests), never data. Layout, as of Paimon 1.3:
+`WAREHOUSE/DB.db/TABLE/snapshot/{EARLIEST,LATEST,snapshot-N}` and, with
+`metadata.iceberg.storage=table-location`, `metadata/{version-hint.text,vN.metadata.json,snap-*.avro ...}`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from lakehouse_dagster.engines.endpoints import PaimonEndpoint, S3Endpoint
+from lakehouse_dagster.engines.errors import EngineError
+from lakehouse_dagster.engines.s3 import ObjectStore
+
+
+@dataclass(frozen=True)
+class PaimonSnapshot:
+    """One Paimon snapshot. `kind` is APPEND, COMPACT or OVERWRITE.
+
+    Row counts are physical records of the files: before compaction they count every version of a row.
+    """
+
+    id: int
+    schema_id: int
+    commit_user: str
+    commit_identifier: int
+    kind: str
+    committed_at: datetime
+    total_records: int
+    delta_records: int
+    watermark: int | None = None
+
+
+@dataclass(frozen=True)
+class IcebergState:
+    """The newest Iceberg metadata of a Paimon table.
+
+    `snapshot_id` equals the id of the Paimon snapshot it was made from. `total_records` and `total_bytes`
+    are what an Iceberg reader sees (fully compacted files), None where the metadata does not tell.
+    `last_updated_ms` is when the metadata was written.
+    """
+
+    version: int
+    location: str
+    snapshot_id: int
+    schema_id: int
+    spec_id: int
+    sort_order_id: int
+    total_records: int | None
+    total_bytes: int | None
+    total_files: int | None
+    last_updated_ms: int
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ColumnBounds:
+    """Greatest `_position` and `_committed_at` among the rows an Iceberg reader sees.
+
+    They come from the column statistics of the manifests. A table whose newest change was a delete shows
+    an older position than the source's, because deleted rows carry no statistics. None for an empty table,
+    or where the files have no statistics for the column.
+    """
+
+    position: int | None
+    committed_at: datetime | None
+
+
+class PaimonTables:
+    """The tables of one Paimon warehouse, named by (database, table)."""
+
+    engine = "paimon"
+
+    def __init__(self, paimon: PaimonEndpoint, s3: S3Endpoint, *, store: ObjectStore | None = None) -> None:
+        self.warehouse = paimon.warehouse.rstrip("/")
+        self.store = store or ObjectStore(s3)
+
+    def close(self) -> None:
+        """Close the object store's connections."""
+        self.store.close()
+
+    def location(self, database: str, table: str) -> str:
+        """Folder of a table as an `s3://` address."""
+        return f"{self.warehouse}/{database}.db/{table}"
+
+    def exists(self, database: str, table: str) -> bool:
+        """Whether the table was created (its first schema file is there)."""
+        return self.store.exists(f"{self.location(database, table)}/schema/schema-0")
+
+    def snapshot(self, database: str, table: str, snapshot_id: int) -> PaimonSnapshot | None:
+        """One snapshot, None when it does not exist or has expired."""
+        raw = self.store.get(f"{self.location(database, table)}/snapshot/snapshot-{snapshot_id}")
+        return None if raw is None else parse_snapshot(raw)
+
+    def snapshot_ids(self, database: str, table: str) -> list[int]:
+        """Ids of all kept snapshots, ascending."""
+        prefix = f"{self.location(database, table)}/snapshot/snapshot-"
+        ids = (item.key.rpartition("-")[2] for item in self.store.list(prefix))
+        return sorted(int(text) for text in ids if text.isdigit())
+
+    def latest_id(self, database: str, table: str) -> int | None:
+        """Id of the newest snapshot, None before the first.
+
+        Paimon's LATEST hint is only a hint: it is believed when no later snapshot exists, else the
+        folder is listed (the same rule Paimon itself follows).
+        """
+        folder = f"{self.location(database, table)}/snapshot"
+        hint = _number(self.store.get(f"{folder}/LATEST"))
+        if (
+            hint is not None
+            and not self.store.exists(f"{folder}/snapshot-{hint + 1}")
+            and self.store.exists(f"{folder}/snapshot-{hint}")
+        ):
+            return hint
+        return max(self.snapshot_ids(database, table), default=None)
+
+    def latest(self, database: str, table: str) -> PaimonSnapshot | None:
+        """The newest snapshot, None before the first."""
+        newest = self.latest_id(database, table)
+        return None if newest is None else self.snapshot(database, table, newest)
+
+    def snapshots_since(
+        self, database: str, table: str, after: int | None, *, limit: int = 1000
+    ) -> list[PaimonSnapshot]:
+        """Snapshots newer than the id `after` (None: all kept ones), ascending, at most `limit`.
+
+        Expired ones are absent, so the first id may be greater than `after + 1`.
+        """
+        newest = self.latest_id(database, table)
+        if newest is None or (after is not None and newest <= after):
+            return []
+        if after is not None and newest - after <= limit:
+            ids = list(range(after + 1, newest + 1))
+        else:
+            ids = [i for i in self.snapshot_ids(database, table) if after is None or i > after][:limit]
+        found = (self.snapshot(database, table, snapshot_id) for snapshot_id in ids)
+        return [snapshot for snapshot in found if snapshot is not None]
+
+    def iceberg_version(self, database: str, table: str) -> int | None:
+        """Number N of the newest `vN.metadata.json`, None before the first."""
+        return _number(self.store.get(f"{self.location(database, table)}/metadata/version-hint.text"))
+
+    def iceberg(self, database: str, table: str, *, attempts: int = 5) -> IcebergState | None:
+        """The newest Iceberg metadata, None when there is none yet.
+
+        The metadata object must really exist; when it is gone between two reads (a newer one was written and
+        the old one removed), the hint is read again. EngineError after `attempts` such misses.
+        """
+        folder = f"{self.location(database, table)}/metadata"
+        for _ in range(attempts):
+            version = self.iceberg_version(database, table)
+            if version is None:
+                return None
+            location = f"{folder}/v{version}.metadata.json"
+            raw = self.store.get(location)
+            if raw is not None:
+                return parse_iceberg(raw, version, location)
+        raise EngineError(
+            self.engine, f"{folder}: version-hint.text names metadata that does not exist ({attempts} reads)"
+        )
+
+    def bounds(
+        self, state: IcebergState, *, position: str = "_position", committed_at: str = "_committed_at"
+    ) -> ColumnBounds:
+        """Greatest position and commit time of the rows in an Iceberg snapshot, from its manifests.
+
+        Reads one small object per manifest. Give the state right after `iceberg`: older manifests expire.
+        """
+        # fastavro is only needed here; importing it late keeps a plain reader of snapshots small.
+        import fastavro
+
+        fields = _field_ids(state.metadata, state.schema_id)
+        ids = {name: fields[name] for name in (position, committed_at) if name in fields}
+        greatest: dict[str, int] = {}
+        manifests = _current_snapshot(state.metadata)
+        path = manifests.get("manifest-list") if manifests else None
+        if not path or not ids:
+            return ColumnBounds(None, None)
+
+        def records(location: str) -> Iterator[dict[str, Any]]:
+            yield from cast(Iterator[dict[str, Any]], fastavro.reader(io.BytesIO(self._required(location))))
+
+        for entry in records(path):
+            for item in records(entry["manifest_path"]):
+                if item["status"] == 2:  # a deleted file
+                    continue
+                upper = {pair["key"]: pair["value"] for pair in item["data_file"].get("upper_bounds") or []}
+                for name, field_id in ids.items():
+                    value = upper.get(field_id)
+                    if value is not None and len(value) == 8:
+                        number = int.from_bytes(value, "little", signed=True)
+                        greatest[name] = max(number, greatest.get(name, number))
+        micros = greatest.get(committed_at)
+        return ColumnBounds(
+            position=greatest.get(position),
+            committed_at=None if micros is None else datetime.fromtimestamp(micros / 1_000_000, UTC),
+        )
+
+    def _required(self, location: str) -> bytes:
+        raw = self.store.get(location)
+        if raw is None:
+            raise EngineError(self.engine, f"{location} has expired; read the table's newest metadata again")
+        return raw
+
+
+def parse_snapshot(raw: bytes) -> PaimonSnapshot:
+    """A snapshot file's content."""
+    body = json.loads(raw)
+    return PaimonSnapshot(
+        id=body["id"],
+        schema_id=body["schemaId"],
+        commit_user=body["commitUser"],
+        commit_identifier=body["commitIdentifier"],
+        kind=body["commitKind"],
+        committed_at=datetime.fromtimestamp(body["timeMillis"] / 1000, UTC),
+        total_records=body.get("totalRecordCount") or 0,
+        delta_records=body.get("deltaRecordCount") or 0,
+        # Paimon writes Long.MIN_VALUE when the job has no watermark.
+        watermark=body["watermark"] if body.get("watermark", -1) and body.get("watermark", -1) > 0 else None,
+    )
+
+
+def parse_iceberg(raw: bytes, version: int, location: str) -> IcebergState:
+    """Content of an Iceberg metadata file. EngineError when it has no current snapshot."""
+    body = json.loads(raw)
+    snapshot = _current_snapshot(body)
+    if snapshot is None:
+        raise EngineError("paimon", f"{location} has no current snapshot")
+    summary = snapshot.get("summary") or {}
+
+    def total(name: str) -> int | None:
+        return int(summary[name]) if name in summary else None
+
+    return IcebergState(
+        version=version,
+        location=location,
+        snapshot_id=snapshot["snapshot-id"],
+        schema_id=body.get("current-schema-id", snapshot.get("schema-id", 0)),
+        spec_id=body.get("default-spec-id", 0),
+        sort_order_id=body.get("default-sort-order-id", 0),
+        total_records=total("total-records"),
+        total_bytes=total("total-files-size"),
+        total_files=total("total-data-files"),
+        last_updated_ms=body["last-updated-ms"],
+        metadata=body,
+    )
+
+
+def _current_snapshot(metadata: dict[str, Any]) -> dict[str, Any] | None:
+    current = metadata.get("current-snapshot-id")
+    return next((s for s in metadata.get("snapshots") or [] if s["snapshot-id"] == current), None)
+
+
+def _field_ids(metadata: dict[str, Any], schema_id: int) -> dict[str, int]:
+    schemas = metadata.get("schemas") or []
+    schema = next((s for s in schemas if s.get("schema-id") == schema_id), schemas[-1] if schemas else {})
+    return {field["name"]: field["id"] for field in schema.get("fields", [])}
+
+
+def _number(raw: bytes | None) -> int | None:
+    text = (raw or b"").decode("ascii", "replace").strip()
+    return int(text) if text.isdigit() else None

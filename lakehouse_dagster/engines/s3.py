@@ -1,0 +1,152 @@
+"""The object store over S3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.exceptions
+from botocore.config import Config
+
+from lakehouse_dagster.engines.endpoints import S3Endpoint
+from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_MISSING = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchBucket"})
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One object: key inside the bucket, bytes, time of its last change."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+class ObjectStore:
+    """Objects of the installation's one bucket, addressed by key or by `s3://bucket/key`."""
+
+    engine = "minio"
+
+    def __init__(self, endpoint: S3Endpoint, *, timeout: float = 10.0) -> None:
+        self.endpoint = endpoint
+        self.bucket = endpoint.bucket
+        self.client: S3Client = boto3.client(
+            "s3",
+            endpoint_url=endpoint.endpoint,
+            aws_access_key_id=endpoint.access_key,
+            aws_secret_access_key=endpoint.secret_key.get_secret_value(),
+            region_name="us-east-1",
+            config=Config(
+                connect_timeout=max(1.0, timeout / 4),
+                read_timeout=timeout,
+                retries={"max_attempts": 2, "mode": "standard"},
+                s3={"addressing_style": "path"},
+                proxies={},
+            ),
+        )
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self.client.close()
+
+    def key(self, location: str) -> str:
+        """The key behind an `s3://`, `s3a://` address of this bucket; a plain key is returned as it is."""
+        if "://" not in location:
+            return location
+        parts = urlsplit(location)
+        if parts.scheme not in {"s3", "s3a"} or parts.netloc != self.bucket:
+            raise EngineError(self.engine, f"{location} is not in the bucket {self.bucket}")
+        return parts.path.lstrip("/")
+
+    def get(self, location: str) -> bytes | None:
+        """Content of an object, None when it does not exist."""
+        with self._translated():
+            try:
+                answer = self.client.get_object(Bucket=self.bucket, Key=self.key(location))
+                return answer["Body"].read()
+            except botocore.exceptions.ClientError as error:
+                if _code(error) in _MISSING:
+                    return None
+                raise
+
+    def lines(self, location: str) -> Iterator[str]:
+        """Lines of a text object, streamed. EngineError when it does not exist."""
+        with self._translated():
+            answer = self.client.get_object(Bucket=self.bucket, Key=self.key(location))
+            for line in answer["Body"].iter_lines(chunk_size=1 << 18):
+                yield line.decode("utf-8")
+
+    def exists(self, location: str) -> bool:
+        """Whether an object exists."""
+        with self._translated():
+            try:
+                self.client.head_object(Bucket=self.bucket, Key=self.key(location))
+            except botocore.exceptions.ClientError as error:
+                if _code(error) in _MISSING:
+                    return False
+                raise
+            return True
+
+    def put(self, location: str, content: bytes) -> None:
+        """Write an object."""
+        with self._translated():
+            self.client.put_object(Bucket=self.bucket, Key=self.key(location), Body=content)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """All objects below a prefix, in key order."""
+        with self._translated():
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.key(prefix)
+            )
+            for page in pages:
+                for item in page.get("Contents", []):
+                    yield StoredObject(item["Key"], item["Size"], item["LastModified"])
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Delete all objects below a prefix (which must not be empty); returns how many there were."""
+        start = self.key(prefix)
+        if not start.strip("/"):
+            raise EngineError(self.engine, "refusing to delete the whole bucket")
+        keys = [item.key for item in self.list(start)]
+        with self._translated():
+            for at in range(0, len(keys), 1000):
+                self.client.delete_objects(
+                    Bucket=self.bucket,
+                    Delete={"Objects": [{"Key": key} for key in keys[at : at + 1000]], "Quiet": True},
+                )
+        return len(keys)
+
+    def ensure_bucket(self) -> bool:
+        """Create the bucket; False when it was already there."""
+        with self._translated():
+            try:
+                self.client.head_bucket(Bucket=self.bucket)
+            except botocore.exceptions.ClientError as error:
+                if _code(error) not in _MISSING:
+                    raise
+                self.client.create_bucket(Bucket=self.bucket)
+                return True
+            return False
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (botocore.exceptions.HTTPClientError, botocore.exceptions.IncompleteReadError) as error:
+            raise EngineUnavailable(self.engine, self.endpoint.endpoint, cause=str(error)[:200]) from error
+        except botocore.exceptions.ClientError as error:
+            text = error.response.get("Error", {}).get("Message", "") or str(error)
+            raise EngineError(self.engine, f"{_code(error)}: {text}") from error
+
+
+def _code(error: botocore.exceptions.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

@@ -1,0 +1,1 @@
+"""Publication: which versions of the lake's tables readers see, and who asked for it."""

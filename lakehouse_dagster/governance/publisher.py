@@ -1,0 +1,344 @@
+"""The publisher: makes new Paimon snapshots visible in Nessie, all tables of a pipeline in one commit.
+
+`python -m lakehouse_dagster.governance.publisher` is the long-running process; `publish_once` is one round of
+it and can be called by hand or by a Dagster run at any time. Both are idempotent, and a crash at any point is
+harmless: the only write is the one Nessie commit, which either happened or did not.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.errors import ContractError
+from lakehouse_dagster.contract.loader import DEFS_ROOT, discover
+from lakehouse_dagster.engines.endpoints import Endpoints
+from lakehouse_dagster.engines.errors import ConflictError, EngineError
+from lakehouse_dagster.engines.nessie import IcebergTable, NessieClient
+from lakehouse_dagster.engines.paimon import PaimonTables
+from lakehouse_dagster.governance.decision import TableVersion, decide, message, properties
+
+logger = logging.getLogger("lakehouse.publisher")
+
+BRANCH = "main"
+POLL_SECONDS = 0.3
+#: How often the branch and the contracts' files are looked at although the lake has no news.
+RECHECK_SECONDS = 10.0
+MAX_BACKOFF_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One commit made by the publisher. `changed` names the tables it moved, `tables` all it vouches for."""
+
+    pipeline: str
+    hash: str
+    changed: tuple[str, ...]
+    tables: Mapping[str, TableVersion]
+    seconds: float
+
+
+@dataclass
+class PublisherState:
+    """What a publisher remembers of a pipeline between rounds; losing it costs one extra comparison.
+
+    `news` are tables whose version changed and that are not known to be published yet.
+    """
+
+    versions: dict[str, TableVersion] = field(default_factory=dict)
+    metadata_versions: dict[str, int] = field(default_factory=dict)
+    news: set[str] = field(default_factory=set)
+    branch_hash: str | None = None
+    next_recheck: float = 0.0
+    reported_foreign: tuple[str, ...] = ()
+
+
+class Publisher:
+    """Publishes pipelines to one Nessie branch. Not thread-safe; several processes may run at once."""
+
+    def __init__(
+        self, endpoints: Endpoints, *, branch: str = BRANCH, requested_by: str = "publisher"
+    ) -> None:
+        self.paimon = PaimonTables(endpoints.paimon, endpoints.s3)
+        self.nessie = NessieClient(endpoints.nessie)
+        self.branch = branch
+        self.requested_by = requested_by
+        self.id = f"{socket.gethostname()}:{os.getpid()}:{int(time.time())}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.paimon.close()
+        self.nessie.close()
+
+    def publish_once(
+        self, contract: Contract, state: PublisherState | None = None, *, attempts: int = 5
+    ) -> Publication | None:
+        """One round for one pipeline: commit what is new, or return None when there is nothing to do.
+
+        With `state`, tables without news are not read and a quiet lake costs one small read per table.
+        Raises EngineError; after `attempts` lost races it is a ConflictError.
+        """
+        started = time.monotonic()
+        known = state or PublisherState()
+        full = state is None or started >= known.next_recheck
+        known.news |= self._moved(contract, known)
+        if not known.news and not full:
+            return None
+        for attempt in range(1, attempts + 1):
+            # The branch is read before the lake: whoever published what we see here had read the lake
+            # before, so what we read after it is never older, and nothing is ever moved back.
+            reference = self.nessie.get_reference(self.branch)
+            if state is not None and not known.news and known.branch_hash == reference.hash:
+                known.next_recheck = started + RECHECK_SECONDS
+                return None
+            self._read(contract, known)
+            wanted = known.versions
+            if not wanted:
+                # Nothing is in the lake yet.
+                known.next_recheck = started + RECHECK_SECONDS
+                return None
+            keys = [version.key for version in wanted.values()]
+            namespace = (contract.name,)
+            contents = self.nessie.get_contents([namespace, *keys], reference)
+            current = {
+                key: IcebergTable.from_json(content)
+                for key, content in contents.items()
+                if content["type"] == "ICEBERG_TABLE"
+            }
+            decision = decide(
+                wanted,
+                current,
+                namespace=contract.name,
+                namespace_exists=namespace in contents,
+                news=None if state is None else known.news,
+            )
+            if decision.foreign and decision.foreign != known.reported_foreign:
+                logger.warning(
+                    "%s: somebody else moved %s on %s; the next change of each table will publish it again",
+                    contract.name,
+                    ", ".join(decision.foreign),
+                    self.branch,
+                )
+            known.reported_foreign = decision.foreign
+            if not decision.operations:
+                known.news.clear()
+                known.branch_hash = reference.hash
+                known.next_recheck = started + RECHECK_SECONDS
+                return None
+            try:
+                target = self.nessie.commit(
+                    decision.operations,
+                    message(contract.name, decision, wanted),
+                    reference=reference,
+                    properties=properties(contract.name, self.id, wanted, self.requested_by),
+                    author="lakehouse-publisher",
+                )
+            except ConflictError:
+                # Somebody else published one of these tables since we looked.
+                if attempt == attempts:
+                    raise
+                continue
+            known.news.clear()
+            known.branch_hash = target.hash
+            known.next_recheck = started + RECHECK_SECONDS
+            return Publication(
+                pipeline=contract.name,
+                hash=target.hash,
+                changed=decision.changed,
+                tables=dict(wanted),
+                seconds=time.monotonic() - started,
+            )
+        raise AssertionError("unreachable")
+
+    def _moved(self, contract: Contract, known: PublisherState) -> set[str]:
+        """Tables whose metadata version differs from the one remembered: one small read per table."""
+        moved = set()
+        for table in contract.tables:
+            path = contract.lake_path(table.name)
+            version = self.paimon.iceberg_version(path.database, path.table)
+            if version is not None and version != known.metadata_versions.get(table.name):
+                moved.add(table.name)
+        return moved
+
+    def _read(self, contract: Contract, known: PublisherState) -> None:
+        """Bring the remembered versions up to date and note the tables that changed."""
+        for gone in set(known.versions) - {table.name for table in contract.tables}:
+            del known.versions[gone]
+            known.metadata_versions.pop(gone, None)
+        for table in contract.tables:
+            path = contract.lake_path(table.name)
+            version = self.paimon.iceberg_version(path.database, path.table)
+            if version is None or version == known.metadata_versions.get(table.name):
+                continue
+            found = self.read_version(contract, table.name)
+            if found is None:
+                continue
+            number, offered = found
+            if offered != known.versions.get(table.name):
+                known.news.add(table.name)
+            known.versions[table.name] = offered
+            known.metadata_versions[table.name] = number
+
+    def read_version(
+        self, contract: Contract, table: str, *, attempts: int = 5
+    ) -> tuple[int, TableVersion] | None:
+        """The newest publishable version of a table with its metadata number; None when there is none yet.
+
+        The metadata object has been read, so it exists. A manifest that expires while its bounds are read
+        means that a newer version is there: it is read again, up to `attempts` times.
+        """
+        path = contract.lake_path(table)
+        for attempt in range(1, attempts + 1):
+            state = self.paimon.iceberg(path.database, path.table)
+            if state is None:
+                return None
+            try:
+                bounds = self.paimon.bounds(state)
+            except EngineError:
+                if attempt == attempts:
+                    raise
+                continue
+            return state.version, TableVersion(
+                table=table,
+                key=(path.database, path.table),
+                content=IcebergTable(
+                    metadata_location=state.location,
+                    snapshot_id=state.snapshot_id,
+                    schema_id=state.schema_id,
+                    spec_id=state.spec_id,
+                    sort_order_id=state.sort_order_id,
+                ),
+                paimon_snapshot=state.snapshot_id,
+                position=bounds.position,
+                committed_at=bounds.committed_at.isoformat() if bounds.committed_at else None,
+                rows=state.total_records,
+                bytes=state.total_bytes,
+            )
+        return None
+
+
+def publish_once(
+    contract: Contract, endpoints: Endpoints, *, requested_by: str = "publisher"
+) -> Publication | None:
+    """Publish everything of a pipeline that Nessie does not show yet; None when it shows all of it.
+
+    This also takes back what somebody else put on the branch for these tables. Raises EngineUnavailable
+    or EngineError.
+    """
+    publisher = Publisher(endpoints, requested_by=requested_by)
+    try:
+        return publisher.publish_once(contract)
+    finally:
+        publisher.close()
+
+
+def follow(
+    endpoints: Callable[[], Endpoints],
+    stop: threading.Event,
+    *,
+    defs_root: Path = DEFS_ROOT,
+    poll_seconds: float = POLL_SECONDS,
+) -> None:
+    """Publish every pipeline below `defs_root` until `stop` is set.
+
+    Unreachable engines are waited for with growing pauses and one log line; contracts are read again when
+    their files change, and a wrong contract leaves the last good ones at work.
+    """
+    contracts: list[Contract] = []
+    states: dict[str, PublisherState] = {}
+    signature: object = None
+    next_look = 0.0
+    publisher: Publisher | None = None
+    trouble = ""
+    pause = poll_seconds
+    try:
+        while not stop.is_set():
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + RECHECK_SECONDS
+                seen = _signature(defs_root)
+                if seen != signature:
+                    signature = seen
+                    contracts = _discover(defs_root, contracts)
+            try:
+                publisher = publisher or Publisher(endpoints())
+                for contract in contracts:
+                    state = states.setdefault(contract.name, PublisherState())
+                    publication = publisher.publish_once(contract, state)
+                    if publication is not None:
+                        logger.info(
+                            "%s: published %s as %s in %.2f s",
+                            contract.name,
+                            ", ".join(
+                                f"{t}@{publication.tables[t].paimon_snapshot}" for t in publication.changed
+                            ),
+                            publication.hash[:12],
+                            publication.seconds,
+                        )
+                if trouble:
+                    logger.info("engines answer again")
+                trouble, pause = "", poll_seconds
+            except EngineError as error:
+                if str(error) != trouble:
+                    trouble = str(error)
+                    logger.warning("%s; trying again", trouble)
+                pause = min(MAX_BACKOFF_SECONDS, max(1.0, pause * 2))
+            stop.wait(pause)
+    finally:
+        if publisher is not None:
+            publisher.close()
+
+
+def _signature(defs_root: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, times and sizes of the contracts' files: changes when any of them is edited."""
+    files = [path for name in ("defs.yaml", "schema.lock.json") for path in defs_root.rglob(name)]
+    found = []
+    for path in sorted(files):
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            continue
+        found.append((str(path), stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
+
+
+def _discover(defs_root: Path, last: list[Contract]) -> list[Contract]:
+    try:
+        contracts = discover(defs_root)
+    except ContractError as error:
+        logger.error("%s\nkeeping the contracts read before", error)
+        return last
+    names = ", ".join(contract.name for contract in contracts) or "none"
+    logger.info("pipelines: %s", names)
+    return contracts
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; the addresses come from the native instance's settings."""
+    # Only this program knows about the native runtime; the rest of the module takes endpoints as given.
+    from lakehouse_dagster.runtime.endpoints import load_endpoints
+
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout, force=True
+    )
+    for noisy in ("botocore", "boto3", "urllib3", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    logger.info("publisher started")
+    follow(load_endpoints, stop)
+    logger.info("publisher stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Dagster assets per layer: sources, topics, lake tables, views, publication and marts."""

@@ -1,0 +1,111 @@
+"""What all assets have in common: owner, group, kinds, description, columns, where the thing is, and the code
+behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.model import Table
+from lakehouse_dagster.contract.schema import Column, TableSchema
+from lakehouse_dagster.contract.types import TypeMapping, mapping
+
+AUDIT_COLUMNS = (
+    dg.TableColumn(
+        "_position", "BIGINT", "Position of the change in the source's binary log; orders all changes."
+    ),
+    dg.TableColumn(
+        "_gtid", "STRING", "Global transaction id of the change; null in rows of the first snapshot."
+    ),
+    dg.TableColumn("_committed_at", "TIMESTAMP(6)", "When the source committed the change (UTC)."),
+    dg.TableColumn(
+        "_op", "STRING", "How the row got here: '+I' written, '-D' deleted (then it is not readable)."
+    ),
+)
+"""Columns that every lake table has besides those of its source."""
+
+
+def asset_spec(
+    contract: Contract,
+    layer: str,
+    key: dg.AssetKey,
+    *,
+    description: str,
+    kinds: Iterable[str],
+    deps: Iterable[dg.AssetKey] = (),
+    owner: str | None = None,
+    columns: dg.TableSchema | None = None,
+    table_name: str | None = None,
+    uri: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    code: Sequence[Path] = (),
+    metadata: Mapping[str, object] | None = None,
+) -> dg.AssetSpec:
+    """Return the spec of one asset of ``layer``; its group is ``<pipeline>_<layer>``."""
+    facts: dict[str, object] = {**(metadata or {})}
+    if columns is not None:
+        facts["dagster/column_schema"] = columns
+    if table_name is not None:
+        facts["dagster/table_name"] = table_name
+    if uri is not None:
+        facts["dagster/uri"] = uri
+    facts["dagster/code_references"] = code_references(code or (contract.folder / "defs.yaml",))
+    return dg.AssetSpec(
+        key=key,
+        deps=list(deps),
+        description=description,
+        group_name=f"{contract.name}_{layer}",
+        kinds=set(kinds),
+        owners=[owner or contract.owner],
+        tags={"pipeline": contract.name, "layer": layer, **(tags or {})},
+        metadata=facts,
+    )
+
+
+def code_references(files: Sequence[Path]) -> dg.CodeReferencesMetadataValue:
+    """Return links to the files that define an asset."""
+    return dg.CodeReferencesMetadataValue(
+        code_references=[dg.LocalFileCodeReference(file_path=str(file)) for file in files]
+    )
+
+
+def source_table(contract: Contract, name: str) -> Table:
+    """Return the contract's table called ``name``."""
+    return next(table for table in contract.tables if table.name == name)
+
+
+def column_schema(
+    schema: TableSchema,
+    table: Table,
+    type_of: Callable[[TypeMapping], str] | None,
+    *,
+    columns: Sequence[Column] | None = None,
+    key: Sequence[str] | None = None,
+    extra: Sequence[dg.TableColumn] = (),
+) -> dg.TableSchema:
+    """Return the columns as the UI shows them.
+
+    ``type_of`` picks the type in the engine at hand (``None``: the source's own), ``key`` names the key's
+    columns there (default: the source's primary key), ``extra`` columns come last.
+    """
+    keys = tuple(schema.primary_key if key is None else key)
+    listed = [
+        dg.TableColumn(
+            name=column.name,
+            type=column.mysql_type if type_of is None else type_of(mapping(column)),
+            description=table.columns.get(column.name) or column.comment or None,
+            constraints=dg.TableColumnConstraints(
+                nullable=column.nullable and column.name not in keys,
+                unique=len(keys) == 1 and column.name == keys[0],
+                other=[f"key column {keys.index(column.name) + 1} of {len(keys)}"]
+                if column.name in keys
+                else [],
+            ),
+        )
+        for column in (schema.columns if columns is None else columns)
+    ]
+    return dg.TableSchema(columns=[*listed, *extra])

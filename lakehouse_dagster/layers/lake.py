@@ -1,0 +1,37 @@
+"""Layer ``lake``: one Paimon primary-key table per source table, written by the lake stream."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.layers import keys
+from lakehouse_dagster.layers.describe import AUDIT_COLUMNS, asset_spec, column_schema
+
+LAYER = "lake"
+
+
+def lake_specs(contract: Contract) -> list[dg.AssetSpec]:
+    """Return one external asset per lake table."""
+    return [
+        asset_spec(
+            contract,
+            LAYER,
+            keys.lake(contract.name, table.name),
+            description=(
+                (table.description + "\n\n" if table.description else "")
+                + f"The current rows of `{contract.database}.{table.name}`, deletes applied, "
+                "newest "
+                f"source position wins; committed every {contract.pipeline.checkpoint_interval_seconds} s."
+            ),
+            kinds={"paimon", "iceberg", "flink"},
+            deps=[keys.topic(contract.name, table.name), keys.stream(contract.name, "lake")],
+            owner=table.owner,
+            columns=column_schema(
+                contract.schema(table.name), table, lambda types: types.lake, extra=AUDIT_COLUMNS
+            ),
+            table_name=f"{contract.name}.{table.name}",
+            uri=f"paimon://{contract.lake_path(table.name)}",
+        )
+        for table in contract.tables
+    ]

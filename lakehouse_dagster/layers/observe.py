@@ -1,0 +1,338 @@
+"""What is new since a cursor: pure functions from (cursor, status of the engines) to (news, new cursor).
+
+A watching sensor reads small statuses (``layers.collect``), asks these functions what is new, and reports one
+event per asset with news (``layers.events``). Every snapshot, message and commit is covered by exactly one
+piece of news: ranges of successive ticks join without gap and without overlap, however many ticks are skipped
+in between. An object that was dropped and created again is noticed where its numbers go back (or its
+remembered snapshot is another one), and said aloud in ``restarted``.
+
+Cursors are versioned JSON. A cursor of an unknown version is refused (``CursorError``) instead of being taken
+for an empty one, which would repeat everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class CursorError(ValueError):
+    """A stored cursor that this version cannot read."""
+
+
+class _Cursor(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self:
+        """Read a stored cursor; nothing stored is an empty cursor. Raises ``CursorError``."""
+        if not text:
+            return cls()
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise CursorError(
+                f"the stored cursor is not one of version 1 ({error.error_count()} problem(s), "
+                f"beginning {text[:40]!r}); "
+                f"reset this sensor's cursor in Dagster's UI to report everything once more"
+            ) from error
+
+    def dump(self) -> str:
+        """Return the JSON to store."""
+        return self.model_dump_json()
+
+
+# --- lake tables ----------------------------------------------------------------------------------
+
+
+class SnapshotMark(BaseModel):
+    """The newest snapshot of a table that has been reported."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: int
+    committed_ms: int
+
+
+class LakeCursor(_Cursor):
+    """Newest reported snapshot per lake table, and newest reported commit of the publication."""
+
+    tables: dict[str, SnapshotMark] = {}
+    published: str | None = None
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """A Paimon table as seen now. Times are milliseconds since 1970, sizes are bytes."""
+
+    table: str
+    snapshot_id: int
+    committed_ms: int
+    remembered_ms: int | None = None
+    """Commit time of the snapshot that the cursor names, as stored now; ``None`` if it has expired or none is
+    named.
+    """
+    rows: int | None = None
+    bytes: int | None = None
+    position: int | None = None
+    """Greatest source position in the table."""
+    event_ms: int | None = None
+    """When the source committed the newest row in the table."""
+    readable_id: int | None = None
+    """Snapshot that Iceberg readers see: the newest fully compacted one."""
+    readable_ms: int | None = None
+    """When it became readable."""
+    appended: int | None = None
+    """Rows written by the snapshots since the cursor, deletes included; ``None`` where counting would cost
+    too much.
+    """
+
+
+@dataclass(frozen=True)
+class LakeNews:
+    """Snapshots ``first_id`` to ``last_id`` (both included) of one table."""
+
+    status: TableStatus
+    first_id: int
+    last_id: int
+    restarted: bool = False
+    """The table was dropped and created again since the cursor; its snapshots count from 1 once more."""
+
+    @property
+    def table(self) -> str:
+        """Name of the table."""
+        return self.status.table
+
+    @property
+    def count(self) -> int:
+        """Number of snapshots covered."""
+        return self.last_id - self.first_id + 1
+
+    @property
+    def freshness_seconds(self) -> float | None:
+        """Age of the newest row, by its commit in the source, when the state that holds it became readable."""
+        if self.status.event_ms is None or self.status.readable_ms is None:
+            return None
+        return (self.status.readable_ms - self.status.event_ms) / 1000
+
+
+def lake_news(cursor: LakeCursor, statuses: Sequence[TableStatus]) -> tuple[list[LakeNews], LakeCursor]:
+    """Return what is new in the lake tables, and the cursor to store once it has been reported.
+
+    Tables without a status (not created yet, or unreadable in this tick) keep their mark.
+    """
+    marks = dict(cursor.tables)
+    news: list[LakeNews] = []
+    for status in statuses:
+        mark = marks.get(status.table)
+        another = (
+            status.remembered_ms is not None
+            and mark is not None
+            and status.remembered_ms != mark.committed_ms
+        )
+        restarted = mark is not None and (status.snapshot_id < mark.id or another)
+        first = 1 if mark is None or restarted else mark.id + 1
+        if status.snapshot_id < first:
+            continue
+        news.append(LakeNews(status, first, status.snapshot_id, restarted))
+        marks[status.table] = SnapshotMark(id=status.snapshot_id, committed_ms=status.committed_ms)
+    return news, cursor.model_copy(update={"tables": marks})
+
+
+# --- publication ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One publication: a Nessie commit over the pipeline's tables."""
+
+    hash: str
+    message: str = ""
+    committed_at: str = ""
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PublicationNews:
+    """Publications since the cursor, oldest first; never empty."""
+
+    commits: tuple[Commit, ...]
+    gap: bool = False
+    """The commit that the cursor names is no longer in the history (branch reassigned, or history cut short).
+    """
+
+    @property
+    def newest(self) -> Commit:
+        """The publication that readers see."""
+        return self.commits[-1]
+
+
+def publication_news(
+    cursor: LakeCursor, history: Sequence[Commit]
+) -> tuple[PublicationNews | None, LakeCursor]:
+    """Return the publications after the cursor's, given the ``history`` with the newest first, and the new
+    cursor.
+    """
+    fresh: list[Commit] = []
+    found = cursor.published is None
+    for commit in history:
+        if commit.hash == cursor.published:
+            found = True
+            break
+        fresh.append(commit)
+    if not fresh:
+        return None, cursor
+    fresh.reverse()
+    return PublicationNews(tuple(fresh), gap=not found), cursor.model_copy(
+        update={"published": fresh[-1].hash}
+    )
+
+
+# --- topics and views -----------------------------------------------------------------------------
+
+Offsets = Mapping[int, int]
+"""Partition to offset."""
+
+
+class TopicMark(BaseModel):
+    """End offsets of a topic that have been reported, and the lag told with them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ends: dict[int, int] = {}
+    lag: int = 0
+
+
+class ViewMark(BaseModel):
+    """Offsets of a view's topic that are applied in the view and have been reported."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    applied: dict[int, int] = {}
+
+
+class TopicCursor(_Cursor):
+    """What has been reported of each topic and of each view."""
+
+    topics: dict[str, TopicMark] = {}
+    views: dict[str, ViewMark] = {}
+
+
+@dataclass(frozen=True)
+class TopicStatus:
+    """A topic as seen now: retained offsets per partition, lag in messages per consumer group."""
+
+    table: str
+    begins: Offsets
+    ends: Offsets
+    lags: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def lag(self) -> int:
+        """The lag of the group that is furthest behind."""
+        return max(self.lags.values(), default=0)
+
+
+@dataclass(frozen=True)
+class TopicNews:
+    """Messages ``from`` (included) to ``to`` (excluded) per partition; no message at all when only the lag
+    changed.
+    """
+
+    status: TopicStatus
+    ranges: Mapping[int, tuple[int, int]]
+    restarted: bool = False
+    """The topic was deleted and created again since the cursor; offsets count from its beginning once more.
+    """
+
+    @property
+    def table(self) -> str:
+        """Name of the source table whose changes the topic carries."""
+        return self.status.table
+
+    @property
+    def messages(self) -> int:
+        """Number of messages covered."""
+        return sum(to - start for start, to in self.ranges.values())
+
+
+def topic_news(cursor: TopicCursor, statuses: Sequence[TopicStatus]) -> tuple[list[TopicNews], TopicCursor]:
+    """Return what is new in the topics, and the cursor to store once it has been reported.
+
+    A topic without new messages whose consumers have caught up since it was last reported is news too
+    (without messages), for otherwise the last figure told of a quiet topic would be a lag that is long gone.
+    """
+    marks = dict(cursor.topics)
+    news: list[TopicNews] = []
+    for status in statuses:
+        mark = marks.get(status.table, TopicMark())
+        ranges, restarted = _ranges(mark.ends, status.begins, status.ends)
+        caught_up = mark.lag > 0 and status.lag == 0
+        if not ranges and not caught_up and not restarted:
+            continue
+        news.append(TopicNews(status, ranges, restarted))
+        marks[status.table] = TopicMark(ends=dict(status.ends), lag=status.lag)
+    return news, cursor.model_copy(update={"topics": marks})
+
+
+@dataclass(frozen=True)
+class ViewStatus:
+    """A serving view as seen now."""
+
+    view: str
+    begins: Offsets
+    applied: Offsets
+    """The serving group's committed offsets on the view's topic: everything before them is in the view."""
+    lag: int = 0
+    documents: int | None = None
+    """Documents (or rows) in the view, where the engine can say so cheaply."""
+
+
+@dataclass(frozen=True)
+class ViewNews:
+    """Messages applied to a view, ``from`` (included) to ``to`` (excluded) per partition of its topic."""
+
+    status: ViewStatus
+    ranges: Mapping[int, tuple[int, int]]
+    restarted: bool = False
+
+    @property
+    def view(self) -> str:
+        """Name of the view."""
+        return self.status.view
+
+    @property
+    def messages(self) -> int:
+        """Number of messages covered."""
+        return sum(to - start for start, to in self.ranges.values())
+
+
+def view_news(cursor: TopicCursor, statuses: Sequence[ViewStatus]) -> tuple[list[ViewNews], TopicCursor]:
+    """Return what was applied to the views, and the cursor to store once it has been reported."""
+    marks = dict(cursor.views)
+    news: list[ViewNews] = []
+    for status in statuses:
+        mark = marks.get(status.view, ViewMark())
+        ranges, restarted = _ranges(mark.applied, status.begins, status.applied)
+        if not ranges and not restarted:
+            continue
+        news.append(ViewNews(status, ranges, restarted))
+        marks[status.view] = ViewMark(applied=dict(status.applied))
+    return news, cursor.model_copy(update={"views": marks})
+
+
+def _ranges(seen: Offsets, begins: Offsets, ends: Offsets) -> tuple[dict[int, tuple[int, int]], bool]:
+    """Return the non-empty ranges per partition since ``seen``, and whether offsets went back."""
+    restarted = any(ends.get(partition, 0) < offset for partition, offset in seen.items())
+    known: Offsets = {} if restarted else seen
+    ranges: dict[int, tuple[int, int]] = {}
+    for partition, end in ends.items():
+        start = known.get(partition, begins.get(partition, 0))
+        if end > start:
+            ranges[partition] = (start, end)
+    return ranges, restarted

@@ -1,0 +1,222 @@
+"""Settling: waiting until everything the source had committed at one point has arrived in every place.
+
+Four waits, in the order of the way a change takes:
+
+1. the connector's stored offset contains the source's GTID set of that point: its changes are in the topics;
+2. every consumer group has committed the topics' end offsets of that moment: both Flink jobs have read them;
+3. further checkpoints have completed since (the groups are committed when a checkpoint completes, but Paimon
+   commits its snapshot just after that moment; after the next checkpoint it has);
+4. Nessie shows the Iceberg metadata every table had at that moment, or a newer one.
+
+The decision is a pure function of observed facts; only `observe` talks to engines.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.engines.clients import Clients
+from lakehouse_dagster.engines.errors import EngineError
+from lakehouse_dagster.engines.kafka import Partition
+
+#: Completed checkpoints to wait for after the groups have committed.
+FURTHER_CHECKPOINTS = 2
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was seen at one moment.
+
+    `missing_gtids` is what the connector's offset still lacks of the goal (None: there is no offset yet, or
+    its initial snapshot goes on). `ends` are the topics' end offsets *read after* the connector's offset,
+    `begins` their first kept ones, `committed` the offsets per consumer group. `checkpoints` is, per living
+    job, its id and the id of its newest completed checkpoint (0: none yet). `lake` is the number of the
+    newest Iceberg metadata of each table, `shown` the number Nessie shows (absent: none, or not one of ours).
+    """
+
+    missing_gtids: str | None
+    ends: Mapping[Partition, int] = field(default_factory=dict)
+    begins: Mapping[Partition, int] = field(default_factory=dict)
+    committed: Mapping[str, Mapping[Partition, int]] = field(default_factory=dict)
+    checkpoints: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    lake: Mapping[str, int] = field(default_factory=dict)
+    shown: Mapping[str, int] = field(default_factory=dict)
+    connector_state: str = "RUNNING"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is waited for; it becomes more concrete with every stage.
+
+    `groups` maps each consumer group (which is also its job's name) to the topics it reads. `ends` is set
+    when stage 1 is reached, `checkpoints` (job to its id and checkpoint id) when stage 2 is, `lake` (table
+    to metadata number) when stage 3 is.
+    """
+
+    groups: Mapping[str, tuple[str, ...]]
+    ends: Mapping[Partition, int] | None = None
+    checkpoints: Mapping[str, tuple[str, int]] | None = None
+    lake: Mapping[str, int] | None = None
+
+
+def advance(goal: Goal, facts: Facts) -> tuple[Goal, tuple[str, ...]]:
+    """Take the goal as far as the facts allow; returns it and what is still waited for (empty: settled)."""
+    if goal.ends is None:
+        if facts.missing_gtids is None:
+            return goal, (f"the connector ({facts.connector_state}) has not finished its initial snapshot",)
+        if facts.missing_gtids:
+            return goal, (f"the connector ({facts.connector_state}) has not read {facts.missing_gtids}",)
+        goal = replace(goal, ends=dict(facts.ends))
+    if goal.checkpoints is not None and goal.lake is None:
+        moved = [j for j, (i, _) in goal.checkpoints.items() if facts.checkpoints.get(j, (i, 0))[0] != i]
+        if moved:
+            # Another run of the job counts its checkpoints by itself: see again what it has read.
+            goal = replace(goal, checkpoints=None)
+    if goal.checkpoints is None:
+        waiting = _uncommitted(goal, facts)
+        waiting += [f"job {job} is not running" for job in goal.groups if job not in facts.checkpoints]
+        if waiting:
+            return goal, tuple(waiting)
+        targets = {
+            job: (facts.checkpoints[job][0], facts.checkpoints[job][1] + FURTHER_CHECKPOINTS)
+            for job in goal.groups
+        }
+        goal = replace(goal, checkpoints=targets)
+    if goal.lake is None:
+        waiting = []
+        for job, (_, target) in (goal.checkpoints or {}).items():
+            latest = facts.checkpoints[job][1] if job in facts.checkpoints else 0
+            if latest < target:
+                waiting.append(f"job {job} has to complete checkpoint {target} (now at {latest})")
+        if waiting:
+            return goal, tuple(waiting)
+        goal = replace(goal, lake=dict(facts.lake))
+    behind = [table for table, number in (goal.lake or {}).items() if facts.shown.get(table, -1) < number]
+    return goal, tuple(f"Nessie does not show the newest version of {table}" for table in behind)
+
+
+def _uncommitted(goal: Goal, facts: Facts) -> list[str]:
+    waiting = []
+    for group, topics in goal.groups.items():
+        done = facts.committed.get(group, {})
+        for partition, end in sorted((goal.ends or {}).items()):
+            if partition.topic not in topics:
+                continue
+            # A partition that never held a record is never committed.
+            at = done.get(partition, facts.begins.get(partition, 0))
+            if at < end:
+                waiting.append(f"{group} has {end - at} records of {partition.topic} to commit")
+    return waiting
+
+
+def goal(contract: Contract) -> Goal:
+    """The goal of a pipeline: its two jobs and the topics each reads."""
+    lake = tuple(contract.topic(table.name) for table in contract.tables)
+    served = {view.table for view in contract.views}
+    serving = tuple(contract.topic(table.name) for table in contract.tables if table.name in served)
+    groups = {contract.lake_job: lake}
+    if serving:
+        groups[contract.serving_job] = serving
+    return Goal(groups)
+
+
+def observe(contract: Contract, clients: Clients, gtids: str) -> Facts:
+    """Look at every engine of the way once, in the order of the way.
+
+    The order matters: the topics' ends are read after the connector's offset, so they cover it.
+    """
+    status = clients.connect.status(contract.connector_name)
+    missing = _missing(contract, clients, gtids)
+    topics = [contract.topic(table.name) for table in contract.tables]
+    ends, begins = clients.kafka.end_offsets(topics), clients.kafka.begin_offsets(topics)
+    groups = goal(contract).groups
+    committed = {group: clients.kafka.committed(group) for group in groups}
+    checkpoints = {}
+    for job_name in groups:
+        job = clients.flink.find(job_name)
+        if job is not None and job.alive:
+            checkpoints[job_name] = (job.id, clients.flink.checkpoints(job.id).latest_id or 0)
+    lake, shown = published(contract, clients)
+    return Facts(
+        missing_gtids=missing,
+        ends=ends,
+        begins=begins,
+        committed=committed,
+        checkpoints=checkpoints,
+        lake=lake,
+        shown=shown,
+        connector_state=status.state if status else "not there",
+    )
+
+
+def published(contract: Contract, clients: Clients) -> tuple[dict[str, int], dict[str, int]]:
+    """Numbers of each table's Iceberg metadata: the newest in the lake, and the one Nessie's main shows.
+
+    A table that has none, or that Nessie shows at a place of somebody else's, is absent.
+    """
+    lake: dict[str, int] = {}
+    shown: dict[str, int] = {}
+    paths = {table.name: contract.lake_path(table.name) for table in contract.tables}
+    for table, path in paths.items():
+        version = clients.paimon.iceberg_version(path.database, path.table)
+        if version is not None:
+            lake[table] = version
+    held = clients.nessie.get_tables([tuple(path) for path in paths.values()], clients.nessie.get_reference())
+    for table, path in paths.items():
+        content = held.get(tuple(path))
+        if content is None:
+            continue
+        prefix = f"{clients.paimon.location(path.database, path.table)}/metadata/v"
+        number = content.metadata_location.removeprefix(prefix).removesuffix(".metadata.json")
+        if number.isdigit():
+            shown[table] = int(number)
+    return lake, shown
+
+
+def settle(
+    contract: Contract,
+    clients: Clients,
+    gtids: str,
+    *,
+    timeout: float,
+    report: Callable[[str], None] = lambda _: None,
+) -> tuple[str, ...]:
+    """Wait until everything of the GTID set has arrived everywhere.
+
+    Returns what is still missing after `timeout` seconds: an empty tuple means settled. `report` gets one
+    line whenever what is waited for changes. EngineError when an engine cannot be asked.
+    """
+    deadline = time.monotonic() + timeout
+    target = goal(contract)
+    told: tuple[str, ...] = ()
+    while True:
+        target, waiting = advance(target, observe(contract, clients, gtids))
+        if not waiting:
+            return ()
+        if waiting != told:
+            told = waiting
+            report("; ".join(waiting))
+        if time.monotonic() >= deadline:
+            return waiting
+        time.sleep(POLL_SECONDS)
+
+
+def _missing(contract: Contract, clients: Clients, gtids: str) -> str | None:
+    offsets = clients.connect.offsets(contract.connector_name)
+    if not offsets:
+        return None
+    offset = offsets[0].get("offset") or {}
+    snapshotting = str(offset.get("snapshot", "false")).lower() not in {"false", "none"}
+    if snapshotting and not offset.get("snapshot_completed"):
+        return None
+    held = offset.get("gtids")
+    if not isinstance(held, str):
+        raise EngineError(
+            "connect",
+            f"the offset of {contract.connector_name} has no GTID set; is gtid-mode=ON in the source?",
+        )
+    return clients.mysql.missing_gtids(held, gtids)

@@ -1,0 +1,1 @@
+"""Pure functions from a contract to every artefact the engines need."""

@@ -1,0 +1,145 @@
+"""The Debezium MySQL connector of a pipeline."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.render.mysql import snapshot_override
+from lakehouse_dagster.render.topics import MAX_RECORD_BYTES
+
+#: Fields of the change event that travel with each flattened row, as ``__op``, ``__source_file`` and so on.
+EVENT_FIELDS: Final = (
+    "op",
+    "source.file",
+    "source.pos",
+    "source.row",
+    "source.gtid",
+    "source.ts_us",
+    "source.snapshot",
+)
+
+
+@dataclass(frozen=True)
+class Connector:
+    """A Kafka Connect connector: its name and its configuration (secrets only as ``${env:NAME}``)."""
+
+    name: str
+    config: dict[str, str]
+
+    def to_json(self) -> str:
+        """Name and configuration as JSON, keys sorted."""
+        return json.dumps({"name": self.name, "config": self.config}, indent=2, sort_keys=True) + "\n"
+
+
+def connector(contract: Contract, *, mysql_host: str, mysql_port: int, kafka_bootstrap: str) -> Connector:
+    """Render the connector.
+
+    Args:
+        contract: The pipeline.
+        mysql_host: Host of the source as Connect reaches it.
+        mysql_port: Port of the source.
+        kafka_bootstrap: Bootstrap servers for the connector's schema history.
+    """
+    database = re.escape(contract.database)
+    config = {
+        "connector.class": "io.debezium.connector.mysql.MySqlConnector",
+        "tasks.max": "1",
+        "topic.prefix": contract.name,
+        "database.hostname": mysql_host,
+        "database.port": str(mysql_port),
+        "database.user": "${env:MYSQL_CDC_USER}",
+        "database.password": "${env:MYSQL_CDC_PASSWORD}",
+        "database.server.id": str(_server_id(contract)),
+        "database.include.list": database,
+        "table.include.list": ",".join(rf"{database}\.{re.escape(table.name)}" for table in contract.tables),
+        "snapshot.mode": "initial",
+        # Nothing is approximated and nothing is dropped in silence: a value or an event that cannot be
+        # carried stops the connector, where the default only warns and sends NULL.
+        "time.precision.mode": "isostring",
+        "decimal.handling.mode": "string",
+        "bigint.unsigned.handling.mode": "precise",
+        "binary.handling.mode": "base64",
+        "event.converting.failure.handling.mode": "fail",
+        "event.processing.failure.handling.mode": "fail",
+        "inconsistent.schema.handling.mode": "fail",
+        "tombstones.on.delete": "false",
+        "include.schema.changes": "true",
+        "provide.transaction.metadata": "true",
+        "schema.history.internal.kafka.bootstrap.servers": kafka_bootstrap,
+        "schema.history.internal.kafka.topic": contract.schema_history_topic,
+        "schema.history.internal.store.only.captured.databases.ddl": "true",
+        # An idle source still says that it lives, and a dead one is noticed in seconds (81 s by default).
+        "heartbeat.interval.ms": "1000",
+        "connect.keep.alive.interval.ms": "2000",
+        "poll.interval.ms": "100",
+        "key.converter": "org.apache.kafka.connect.json.JsonConverter",
+        "key.converter.schemas.enable": "false",
+        "key.converter.decimal.format": "NUMERIC",
+        "value.converter": "org.apache.kafka.connect.json.JsonConverter",
+        "value.converter.schemas.enable": "false",
+        "value.converter.decimal.format": "NUMERIC",
+        "producer.override.compression.type": "lz4",
+        "producer.override.linger.ms": "20",
+        "producer.override.batch.size": "262144",
+        "producer.override.max.request.size": str(MAX_RECORD_BYTES),
+    }
+    config |= _flattening(contract)
+    config |= _overrides(contract)
+    return Connector(name=contract.connector_name, config=config)
+
+
+def _server_id(contract: Contract) -> int:
+    """A replica id that is stable per pipeline and differs between pipelines."""
+    return 100_000 + zlib.crc32(contract.name.encode()) % 1_000_000
+
+
+def _flattening(contract: Contract) -> dict[str, str]:
+    """One flattening per set of before-images: tables that need none share one.
+
+    A predicate keeps it away from the DDL, transaction and heartbeat topics.
+    """
+    plain = [table.name for table in contract.tables if not contract.before_columns(table.name)]
+    groups: list[tuple[str, list[str], tuple[str, ...]]] = [("flatten", plain, ())] if plain else []
+    groups += [
+        (f"flatten_{table.name}", [table.name], contract.before_columns(table.name))
+        for table in contract.tables
+        if contract.before_columns(table.name)
+    ]
+    config = {
+        "transforms": ",".join(name for name, _, _ in groups),
+        "predicates": ",".join(name for name, _, _ in groups),
+    }
+    for name, tables, before in groups:
+        config |= {
+            f"predicates.{name}.type": "org.apache.kafka.connect.transforms.predicates.TopicNameMatches",
+            f"predicates.{name}.pattern": _any_of(contract.topic(table) for table in tables),
+            f"transforms.{name}.type": "io.debezium.transforms.ExtractNewRecordState",
+            f"transforms.{name}.predicate": name,
+            f"transforms.{name}.delete.tombstone.handling.mode": "rewrite",
+            f"transforms.{name}.add.fields": ",".join(
+                (*EVENT_FIELDS, *(f"before.{column}" for column in before))
+            ),
+        }
+    return config
+
+
+def _overrides(contract: Contract) -> dict[str, str]:
+    selects = {table.name: snapshot_override(contract, table.name) for table in contract.tables}
+    needed = {name: select for name, select in selects.items() if select is not None}
+    if not needed:
+        return {}
+    key = "snapshot.select.statement.overrides"
+    return {
+        key: ",".join(f"{contract.database}.{name}" for name in needed),
+        **{f"{key}.{contract.database}.{name}": select for name, select in needed.items()},
+    }
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return "|".join(re.escape(name) for name in names)

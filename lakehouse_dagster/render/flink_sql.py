@@ -1,0 +1,265 @@
+"""The Flink jobs of a pipeline as scripts of SQL: the lake's, and the serving views'.
+
+Addresses and secrets appear only as ``${NAME}``; the submitting program fills them in from its environment
+just before it executes a statement. So a rendered script, its hash and a process list hold none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.model import View
+from lakehouse_dagster.contract.schema import Column
+from lakehouse_dagster.contract.types import TypeMapping, mapping
+from lakehouse_dagster.render import paimon, quoting
+
+CHECKPOINTS: Final = "s3://lake/flink/checkpoints"
+SAVEPOINTS: Final = "s3://lake/flink/savepoints"
+
+_FUNCTION: Final = (
+    "CREATE TEMPORARY SYSTEM FUNCTION IF NOT EXISTS source_position AS 'io.lakehouse.flink.SourcePosition'"
+)
+_DELETED: Final = "`__deleted` = 'true'"
+
+#: Fields of a flattened record besides the table's own columns, and their Flink types.
+_EVENT_COLUMNS: Final = (
+    ("__op", "STRING"),
+    ("__deleted", "STRING"),
+    ("__source_file", "STRING"),
+    ("__source_pos", "BIGINT"),
+    ("__source_row", "BIGINT"),
+    ("__source_gtid", "STRING"),
+    ("__source_ts_us", "BIGINT"),
+)
+
+
+@dataclass(frozen=True)
+class FlinkScript:
+    """One Flink job.
+
+    Attributes:
+        name: Name of the job.
+        settings: Flink configuration of the job.
+        statements: DDL, to be executed one by one.
+        inserts: INSERT statements that run together as one job.
+        wait: Whether to wait for the job's end (batch jobs).
+    """
+
+    name: str
+    settings: dict[str, str]
+    statements: tuple[str, ...]
+    inserts: tuple[str, ...]
+    wait: bool = False
+
+    def to_json(self) -> str:
+        """The script as JSON, keys sorted."""
+        content = {
+            "name": self.name,
+            "settings": self.settings,
+            "statements": list(self.statements),
+            "inserts": list(self.inserts),
+            "wait": self.wait,
+        }
+        return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @property
+    def spec_hash(self) -> str:
+        """16 hex digits that change whenever anything in the script does."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+
+def lake_script(contract: Contract) -> FlinkScript:
+    """The job that copies every table's topic into its lake table."""
+    group = contract.lake_job
+    tables = [table.name for table in contract.tables]
+    return FlinkScript(
+        name=contract.lake_job,
+        settings=_streaming_settings(contract, contract.lake_job),
+        statements=(
+            _FUNCTION,
+            paimon.catalog(),
+            paimon.database(contract),
+            *(paimon.table(contract, table) for table in tables),
+            *(source_table(contract, table, group) for table in tables),
+        ),
+        inserts=tuple(_lake_insert(contract, table) for table in tables),
+    )
+
+
+def serving_script(contract: Contract) -> FlinkScript | None:
+    """The job that keeps the serving views up to date; None when the contract has no views."""
+    if not contract.views:
+        return None
+    tables = [table.name for table in contract.tables if contract.views_of(table.name)]
+    return FlinkScript(
+        name=contract.serving_job,
+        settings=_streaming_settings(contract, contract.serving_job),
+        statements=(
+            _FUNCTION,
+            *(source_table(contract, table, contract.serving_job) for table in tables),
+            *(_sink_table(contract, view) for view in contract.views),
+        ),
+        inserts=tuple(_serving_insert(contract, view) for view in contract.views),
+    )
+
+
+def scripts(contract: Contract) -> tuple[FlinkScript, ...]:
+    """All streaming jobs of a pipeline."""
+    serving = serving_script(contract)
+    return (lake_script(contract),) if serving is None else (lake_script(contract), serving)
+
+
+def source_table(contract: Contract, table: str, group: str) -> str:
+    """CREATE TEMPORARY TABLE over a table's topic, read by a consumer group."""
+    schema = contract.schema(table)
+    columns = [(column.name, mapping(column).flink_source) for column in schema.columns]
+    columns += _EVENT_COLUMNS
+    columns += [
+        (f"__before_{name}", mapping(schema.column(name)).flink_source)
+        for name in contract.before_columns(table)
+    ]
+    body = ",\n".join(f"  {quoting.flink(name)} {kind}" for name, kind in columns)
+    pairs = (
+        ("connector", "kafka"),
+        ("topic", contract.topic(table)),
+        ("properties.bootstrap.servers", "${KAFKA_BOOTSTRAP}"),
+        ("properties.group.id", group),
+        ("properties.isolation.level", "read_committed"),
+        # Without a checkpoint the job goes on where the group stands, not from the beginning: an older event
+        # applied after a later delete would bring the row back.
+        ("scan.startup.mode", "group-offsets"),
+        ("properties.auto.offset.reset", "earliest"),
+        ("format", "json"),
+        # A column that vanished from the source must not turn into NULLs in silence.
+        ("json.fail-on-missing-field", "true"),
+        ("json.ignore-parse-errors", "false"),
+        ("json.timestamp-format.standard", "ISO-8601"),
+    )
+    return f"CREATE TEMPORARY TABLE {_source(table)} (\n{body}\n) WITH (\n{quoting.options(pairs)}\n)"
+
+
+def _streaming_settings(contract: Contract, job: str) -> dict[str, str]:
+    return {
+        "pipeline.name": job,
+        "execution.runtime-mode": "STREAMING",
+        "parallelism.default": "1",
+        "execution.checkpointing.interval": f"{contract.pipeline.checkpoint_interval_seconds} s",
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "execution.checkpointing.tolerable-failed-checkpoints": "10",
+        "state.checkpoints.dir": CHECKPOINTS,
+        "state.checkpoints.num-retained": "3",
+        "state.savepoints.dir": SAVEPOINTS,
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "1 s",
+        "restart-strategy.exponential-delay.max-backoff": "30 s",
+        "table.local-time-zone": "UTC",
+        # Order is decided by the source position; Flink must not reorder or materialize anything itself.
+        "table.exec.sink.upsert-materialize": "NONE",
+    }
+
+
+def _source(table: str) -> str:
+    return quoting.flink(f"source_{table}")
+
+
+def _serving(view: View) -> str:
+    return quoting.flink(f"serving_{view.name}")
+
+
+def _position(contract: Contract) -> str:
+    return f"source_position({contract.epoch}, `__source_file`, `__source_pos`, `__source_row`)"
+
+
+def _committed_at() -> str:
+    # TO_TIMESTAMP_LTZ takes milliseconds at best; the missing three digits are put back as text.
+    return (
+        "CAST(CONCAT(CAST(TO_TIMESTAMP_LTZ(`__source_ts_us` / 1000, 3) AS STRING), "
+        "LPAD(CAST(MOD(`__source_ts_us`, 1000) AS STRING), 3, '0')) AS TIMESTAMP(6))"
+    )
+
+
+def _from_wire(column: Column, name: str | None = None) -> str:
+    return mapping(column).from_wire.replace("{}", quoting.flink(name or column.name))
+
+
+def _lake_insert(contract: Contract, table: str) -> str:
+    values = [_from_wire(column) for column in contract.schema(table).columns]
+    values += [
+        _position(contract),
+        "`__source_gtid`",
+        _committed_at(),
+        f"CASE WHEN {_DELETED} THEN '-D' ELSE '+I' END",
+    ]
+    body = ",\n".join(f"  {value}" for value in values)
+    return f"INSERT INTO {paimon.table_name(contract, table)}\nSELECT\n{body}\nFROM {_source(table)}"
+
+
+def _sink_type(view: View, carried: TypeMapping) -> str:
+    return carried.serving_cassandra if view.engine == "cassandra" else carried.lake
+
+
+def _sink_value(view: View, column: Column, name: str | None = None) -> str:
+    value = _from_wire(column, name)
+    return mapping(column).to_cassandra.replace("{}", value) if view.engine == "cassandra" else value
+
+
+def _sink_table(contract: Contract, view: View) -> str:
+    key = contract.view_key(view)
+    lines = [
+        f"  {quoting.flink(column.name)} {_sink_type(view, mapping(column))}"
+        + (" NOT NULL" if column.name in key else "")
+        for column in contract.view_columns(view)
+    ]
+    lines += ["  `_deleted` BOOLEAN", "  `_position` BIGINT"]
+    lines.append(f"  PRIMARY KEY ({', '.join(quoting.flink(name) for name in key)}) NOT ENFORCED")
+    if view.engine == "cassandra":
+        pairs = (
+            ("connector", "cassandra-view"),
+            ("hosts", "${CASSANDRA_HOST}"),
+            ("port", "${CASSANDRA_PORT}"),
+            ("username", "${CASSANDRA_USERNAME}"),
+            ("password", "${CASSANDRA_PASSWORD}"),
+            ("keyspace", contract.keyspace),
+            ("table", view.name),
+        )
+    else:
+        pairs = (
+            ("connector", "couchdb"),
+            ("url", "${COUCHDB_URL}"),
+            ("username", "${COUCHDB_USERNAME}"),
+            ("password", "${COUCHDB_PASSWORD}"),
+            ("database", view.name),
+        )
+    body = ",\n".join(lines)
+    return f"CREATE TEMPORARY TABLE {_serving(view)} (\n{body}\n) WITH (\n{quoting.options(pairs)}\n)"
+
+
+def _serving_insert(contract: Contract, view: View) -> str:
+    columns = contract.view_columns(view)
+    values = [*(_sink_value(view, column) for column in columns), _DELETED, _position(contract)]
+    insert = (
+        f"INSERT INTO {_serving(view)}\nSELECT\n"
+        + ",\n".join(f"  {value}" for value in values)
+        + f"\nFROM {_source(view.table)}"
+    )
+    moving = contract.moving_key_columns(view)
+    if not moving:
+        return insert
+    # An UPDATE of a key column moves the row: its old place is deleted at the same position.
+    before = [
+        _sink_value(view, column, f"__before_{column.name}" if column.name in moving else None)
+        if column.name in contract.view_key(view)
+        else f"CAST(NULL AS {_sink_type(view, mapping(column))})"
+        for column in columns
+    ]
+    moved = " OR ".join(f"{quoting.flink(f'__before_{name}')} <> {quoting.flink(name)}" for name in moving)
+    return (
+        f"{insert}\nUNION ALL\nSELECT\n"
+        + ",\n".join(f"  {value}" for value in (*before, "TRUE", _position(contract)))
+        + f"\nFROM {_source(view.table)}\nWHERE `__op` = 'u' AND ({moved})"
+    )

@@ -1,0 +1,74 @@
+"""The lake: Paimon's catalog, database and primary-key tables, as Flink SQL."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.types import mapping
+from lakehouse_dagster.render import quoting
+
+CATALOG: Final = "lake"
+"""Name of the Paimon catalog inside Flink scripts."""
+
+AUDIT_COLUMNS: Final = (
+    ("_position", "BIGINT"),
+    ("_gtid", "STRING"),
+    ("_committed_at", "TIMESTAMP(6)"),
+    ("_op", "STRING"),
+)
+"""Columns every lake table carries besides the source's: name and Flink type."""
+
+TABLE_OPTIONS: Final = (
+    ("bucket", "1"),
+    # Of two versions of a row the one with the higher source position wins, whatever the order of arrival.
+    ("sequence.field", "_position"),
+    ("rowkind.field", "_op"),
+    # Iceberg readers see compacted files only, so every commit is compacted.
+    ("full-compaction.delta-commits", "1"),
+    ("metadata.iceberg.storage", "table-location"),
+    # A reader may still hold an older version that the catalog pointed to a moment ago.
+    ("metadata.iceberg.previous-versions-max", "100"),
+)
+
+
+def catalog() -> str:
+    """CREATE CATALOG for the lake; addresses and keys are placeholders."""
+    pairs = (
+        ("type", "paimon"),
+        ("warehouse", "${PAIMON_WAREHOUSE}"),
+        ("s3.endpoint", "${S3_ENDPOINT}"),
+        ("s3.access-key", "${S3_ACCESS_KEY}"),
+        ("s3.secret-key", "${S3_SECRET_KEY}"),
+        ("s3.path.style.access", "true"),
+    )
+    return f"CREATE CATALOG {quoting.flink(CATALOG)} WITH (\n{quoting.options(pairs)}\n)"
+
+
+def database(contract: Contract) -> str:
+    """CREATE DATABASE for the pipeline's tables."""
+    return f"CREATE DATABASE IF NOT EXISTS {quoting.flink(CATALOG, contract.name)}"
+
+
+def table_name(contract: Contract, table: str) -> str:
+    """Quoted full name of a lake table inside Flink scripts."""
+    path = contract.lake_path(table)
+    return quoting.flink(CATALOG, path.database, path.table)
+
+
+def table(contract: Contract, table: str) -> str:
+    """CREATE TABLE of a lake table: the source's columns, the audit columns and the source's key."""
+    schema = contract.schema(table)
+    lines = [
+        f"  {quoting.flink(column.name)} {mapping(column).lake}"
+        + (" NOT NULL" if column.name in schema.primary_key else "")
+        for column in schema.columns
+    ]
+    lines += [f"  {quoting.flink(name)} {kind}" for name, kind in AUDIT_COLUMNS]
+    key = ", ".join(quoting.flink(name) for name in schema.primary_key)
+    lines.append(f"  PRIMARY KEY ({key}) NOT ENFORCED")
+    body = ",\n".join(lines)
+    return (
+        f"CREATE TABLE IF NOT EXISTS {table_name(contract, table)} (\n{body}\n)"
+        f" WITH (\n{quoting.options(TABLE_OPTIONS)}\n)"
+    )

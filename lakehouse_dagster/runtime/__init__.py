@@ -1,0 +1,1 @@
+"""The native runtime: engines installed from package registries and run as loopback processes."""

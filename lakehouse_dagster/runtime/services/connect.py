@@ -1,0 +1,71 @@
+"""Kafka Connect with the Debezium MySQL connector."""
+
+from __future__ import annotations
+
+import httpx
+
+from lakehouse_dagster.runtime.endpoints import MYSQL_CDC_USER
+from lakehouse_dagster.runtime.services.base import Instance, NotReady, Program, Rendering, Service, jvm
+from lakehouse_dagster.runtime.settings import Settings
+from lakehouse_dagster.runtime.versions import load_versions
+
+CONNECTOR_CLASS = "io.debezium.connector.mysql.MySqlConnector"
+
+
+class Connect(Service):
+    """The worker that runs the change data capture connectors."""
+
+    name = "connect"
+    title = "Kafka Connect + Debezium"
+    depends = ("kafka",)
+    ports = ("connect",)
+    engines = ("kafka",)
+
+    def program(self, rendering: Rendering) -> Program:
+        """Run a distributed worker; connectors read their credentials from its environment."""
+        instance = rendering.instance
+        root = instance.engine("kafka")
+        log4j = rendering.file("connect/log4j2.properties", "log4j2.properties")
+        config = rendering.file(
+            "connect/worker.properties",
+            "worker.properties",
+            {
+                "BOOTSTRAP": instance.endpoints.kafka.bootstrap,
+                "PORT": instance.settings.port("connect"),
+                "PLUGIN_PATH": root / "plugins",
+            },
+        )
+        return Program(
+            jvm(
+                instance.java17(),
+                heap="512m",
+                scratch=rendering.scratch(),
+                options=(f"-Dlog4j2.configurationFile={log4j.as_uri()}",),
+                classpath=f"{root}/libs/*",
+                main="org.apache.kafka.connect.cli.ConnectDistributed",
+                arguments=(str(config),),
+            ),
+            directory=instance.data("connect"),
+            environment={
+                "MYSQL_CDC_USER": MYSQL_CDC_USER,
+                "MYSQL_CDC_PASSWORD": instance.secrets.mysql_cdc.get_secret_value(),
+            },
+        )
+
+    def probe(self, instance: Instance, since: float) -> str:
+        """The worker must list its connectors, which it can only after reading its own topics, and know Debezium."""
+        del since
+        url = instance.endpoints.connect.url
+        with httpx.Client(base_url=url, timeout=5, trust_env=False) as client:
+            client.get("/").raise_for_status()
+            connectors = client.get("/connectors").raise_for_status().json()
+            plugins = client.get("/connector-plugins").raise_for_status().json()
+        if CONNECTOR_CLASS not in {plugin["class"] for plugin in plugins}:
+            raise NotReady(f"{CONNECTOR_CLASS} was not found on the plugin path")
+        return f"{len(connectors)} connector{'' if len(connectors) == 1 else 's'}"
+
+    def version(self, settings: Settings) -> str:
+        """Kafka's version and Debezium's."""
+        versions = load_versions()
+        del settings
+        return f"{versions['KAFKA_VERSION']} + {versions['DEBEZIUM_VERSION']}"

@@ -1,0 +1,167 @@
+"""Flink: a session cluster of one JobManager and one TaskManager, each one plain ``java`` process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from lakehouse_dagster.runtime.endpoints import BUCKET
+from lakehouse_dagster.runtime.services.base import (
+    Instance,
+    NotReady,
+    Program,
+    Rendering,
+    Service,
+    jvm,
+    quoted,
+)
+
+TASK_SLOTS = 8
+
+# The list of the shipped conf/config.yaml (env.java.opts.all) of Flink 1.20, for Java 17.
+_EXPORTS = (
+    "java.rmi/sun.rmi.registry",
+    "java.security.jgss/sun.security.krb5",
+    "jdk.compiler/com.sun.tools.javac.api",
+    "jdk.compiler/com.sun.tools.javac.file",
+    "jdk.compiler/com.sun.tools.javac.parser",
+    "jdk.compiler/com.sun.tools.javac.tree",
+    "jdk.compiler/com.sun.tools.javac.util",
+)
+_OPENS = (
+    "java.base/java.io",
+    "java.base/java.lang",
+    "java.base/java.lang.reflect",
+    "java.base/java.net",
+    "java.base/java.nio",
+    "java.base/java.text",
+    "java.base/java.time",
+    "java.base/java.util",
+    "java.base/java.util.concurrent",
+    "java.base/java.util.concurrent.atomic",
+    "java.base/java.util.concurrent.locks",
+    "java.base/sun.net.util",
+    "java.base/sun.nio.ch",
+)
+
+
+class _Flink(Service):
+    engines = ("flink",)
+    main: str
+    heap: str
+    metaspace: str
+    options: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+
+    def program(self, rendering: Rendering) -> Program:
+        """Run the entry point itself, without Flink's shell scripts, so that the process is the engine's own."""
+        instance = rendering.instance
+        settings = instance.settings
+        home = instance.engine("flink") / "home"
+        scratch = rendering.scratch()
+        log4j = rendering.file("flink/log4j.properties", "conf/log4j.properties")
+        config = rendering.file(
+            "flink/config.yaml",
+            "conf/config.yaml",
+            {
+                "HOST": settings.host,
+                "REST_PORT": settings.port("flink"),
+                "JOBMANAGER_PORT": settings.port("flink-jobmanager-rpc"),
+                "BLOB_PORT": settings.port("flink-blob"),
+                "TASKMANAGER_PORT": settings.port("flink-taskmanager-rpc"),
+                "TASKMANAGER_DATA_PORT": settings.port("flink-taskmanager-data"),
+                "SLOTS": TASK_SLOTS,
+                "TMP_DIR": quoted(str(scratch)),
+                "CHECKPOINTS": f"s3://{BUCKET}/flink/checkpoints",
+                "SAVEPOINTS": f"s3://{BUCKET}/flink/savepoints",
+                "S3_ENDPOINT": instance.endpoints.s3.endpoint,
+                "S3_ACCESS_KEY": quoted(instance.secrets.s3_access_key.get_secret_value()),
+                "S3_SECRET_KEY": quoted(instance.secrets.s3_secret_key.get_secret_value()),
+            },
+        )
+        return Program(
+            jvm(
+                instance.java17(),
+                heap=self.heap,
+                scratch=scratch,
+                options=(
+                    *(f"--add-exports={name}=ALL-UNNAMED" for name in _EXPORTS),
+                    *(f"--add-opens={name}=ALL-UNNAMED" for name in _OPENS),
+                    f"-XX:MaxMetaspaceSize={self.metaspace}",
+                    *self.options,
+                    # What the process prints is rotated by the supervisor; Flink only shows that file in its UI.
+                    f"-Dlog.file={instance.log(self.name)}",
+                    f"-Dlog4j.configurationFile={log4j.as_uri()}",
+                ),
+                classpath=_classpath(home / "lib"),
+                main=self.main,
+                arguments=("--configDir", str(config.parent), *self.arguments),
+            ),
+            directory=rendering.folder,
+            environment={
+                "FLINK_CONF_DIR": str(config.parent),
+                "FLINK_HOME": str(home),
+                "FLINK_LIB_DIR": str(home / "lib"),
+                "FLINK_OPT_DIR": str(home / "opt"),
+                "FLINK_PLUGINS_DIR": str(home / "plugins"),
+            },
+        )
+
+
+class FlinkJobManager(_Flink):
+    """The JobManager: REST, scheduling, checkpoints."""
+
+    name = "flink-jobmanager"
+    title = "Flink JobManager"
+    depends = ("minio",)
+    ports = ("flink", "flink-jobmanager-rpc", "flink-blob")
+    main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+    heap = "512m"
+    metaspace = "256m"
+    arguments = ("--executionMode", "cluster")
+
+    def probe(self, instance: Instance, since: float) -> str:
+        """``GET /overview``."""
+        del since
+        overview = _get(instance, "/overview")
+        return f"{overview['jobs-running']} jobs running"
+
+
+class FlinkTaskManager(_Flink):
+    """The TaskManager: runs the streams."""
+
+    name = "flink-taskmanager"
+    title = "Flink TaskManager"
+    depends = ("flink-jobmanager",)
+    ports = ("flink-taskmanager-rpc", "flink-taskmanager-data")
+    main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+    # = framework.heap.size + task.heap.size of config.yaml
+    heap = "768m"
+    metaspace = "320m"
+    # = framework.off-heap.size + task.off-heap.size + network.max of config.yaml
+    options = ("-XX:MaxDirectMemorySize=384m",)
+
+    def probe(self, instance: Instance, since: float) -> str:
+        """The JobManager must know this TaskManager and its slots."""
+        # A TaskManager that was killed stays registered until its heartbeat times out: look for ours by its port.
+        # The name of the actor system is fixed, the port too: so a fresh heartbeat after the start decides.
+        managers = _get(instance, "/taskmanagers")["taskmanagers"]
+        fresh = [item for item in managers if item["timeSinceLastHeartbeat"] / 1000 >= since]
+        slots = sum(int(item["slotsNumber"]) for item in fresh)
+        free = sum(int(item["freeSlots"]) for item in fresh)
+        if slots <= 0:
+            raise NotReady("no TaskManager has registered its slots since the start")
+        return f"{free} of {slots} slots free"
+
+
+def _get(instance: Instance, path: str) -> Any:
+    with httpx.Client(base_url=instance.endpoints.flink.url, timeout=5, trust_env=False) as client:
+        return client.get(path).raise_for_status().json()
+
+
+def _classpath(lib: Path) -> str:
+    # Flink's own scripts put flink-dist last, so that a library in lib/ comes before a copy of it inside flink-dist.
+    jars = sorted(lib.glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))
+    return ":".join(map(str, jars))

@@ -1,0 +1,114 @@
+"""Trino: SQL over the lake, through Nessie's Iceberg REST catalog."""
+
+from __future__ import annotations
+
+import trino
+
+from lakehouse_dagster.runtime.endpoints import CATALOG
+from lakehouse_dagster.runtime.services.base import (
+    Instance,
+    NotReady,
+    Program,
+    Rendering,
+    Service,
+    jvm,
+    remove_tree,
+)
+
+PLUGINS = ("iceberg", "memory", "tpch")
+
+
+class Trino(Service):
+    """Coordinator and worker in one process."""
+
+    name = "trino"
+    title = "Trino"
+    depends = ("nessie", "minio")
+    ports = ("trino",)
+    engines = ("trino", "jdk25")
+
+    def program(self, rendering: Rendering) -> Program:
+        """Run the server with only the plugins that are used: each one costs memory and start-up time."""
+        instance = rendering.instance
+        settings = instance.settings
+        root = instance.engine("trino")
+        data = instance.data("trino")
+        plugins = rendering.folder / "plugin"
+        remove_tree(plugins)
+        plugins.mkdir(mode=0o700)
+        for name in PLUGINS:
+            (plugins / name).symlink_to(root / "plugin" / name)
+        rendering.file(
+            "trino/catalog/lake.properties",
+            "catalog/lake.properties",
+            {
+                "NESSIE_URL": instance.endpoints.nessie.url,
+                "WAREHOUSE": CATALOG,
+                "S3_ENDPOINT": instance.endpoints.s3.endpoint,
+            },
+        )
+        config = rendering.file(
+            "trino/config.properties",
+            "config.properties",
+            {
+                "HOST": settings.host,
+                "PORT": settings.port("trino"),
+                "CATALOG_DIR": rendering.folder / "catalog",
+                "PLUGIN_DIR": plugins,
+                "DATA_DIR": data,
+            },
+        )
+        log = rendering.file("trino/log.properties", "log.properties")
+        return Program(
+            jvm(
+                instance.java25(),
+                heap="448m",
+                scratch=rendering.scratch(),
+                options=(
+                    "-XX:-OmitStackTraceInFastThrow",
+                    "-XX:ReservedCodeCacheSize=150M",
+                    "-XX:+EnableDynamicAgentLoading",
+                    "-Djdk.attach.allowAttachSelf=true",
+                    "-Djdk.nio.maxCachedBufferSize=2000000",
+                    "-Dfile.encoding=UTF-8",
+                    "--add-modules=jdk.incubator.vector",
+                    "--enable-native-access=ALL-UNNAMED",
+                    "--sun-misc-unsafe-memory-access=allow",
+                    f"-Dconfig={config}",
+                    f"-Dlog.levels-file={log}",
+                    "-Dlog.format=text",
+                    "-Dlog.enable-console=true",
+                ),
+                classpath=f"{root}/lib/*",
+                main="io.trino.server.TrinoServer",
+            ),
+            directory=data,
+            environment={
+                "LAKE_S3_ACCESS_KEY": instance.secrets.s3_access_key.get_secret_value(),
+                "LAKE_S3_SECRET_KEY": instance.secrets.s3_secret_key.get_secret_value(),
+            },
+        )
+
+    def probe(self, instance: Instance, since: float) -> str:
+        """``SELECT 1``, and the lake's catalog must be there."""
+        del since
+        endpoint = instance.endpoints.trino
+        connection = trino.dbapi.connect(
+            host=endpoint.host,
+            port=endpoint.port,
+            user=endpoint.user,
+            source="lakehouse-status",
+            request_timeout=10,
+            max_attempts=1,
+        )
+        try:
+            cursor = connection.cursor()
+            cursor.execute("SELECT 1")
+            cursor.fetchall()
+            cursor.execute("SHOW CATALOGS")
+            catalogs = {row[0] for row in cursor.fetchall()}
+        finally:
+            connection.close()
+        if endpoint.catalog not in catalogs:
+            raise NotReady(f"catalog {endpoint.catalog!r} is missing")
+        return f"{len(catalogs)} catalogs"

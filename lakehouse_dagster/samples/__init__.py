@@ -1,0 +1,1 @@
+"""Sample source systems that fill a source database with real data."""

@@ -1,0 +1,147 @@
+"""How long a committed change of one flight takes until each place answers with it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from lakehouse_dagster.engines.clients import Clients
+from lakehouse_dagster.engines.endpoints import Endpoints
+from lakehouse_dagster.engines.errors import EngineError
+
+POLL_SECONDS = 0.1
+PIPELINE = "flights"
+TABLE = "flights"
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds from the source's commit until a place answered with the change, one value per probe."""
+
+    place: str
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Median of the probes, in seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def worst(self) -> float:
+        """Slowest probe, in seconds."""
+        return max(self.seconds)
+
+
+def measure(
+    endpoints: Endpoints, *, probes: int = 5, timeout: float = 60.0, pause: float = 0.7
+) -> list[Latency]:
+    """Touch ``probes`` flights one after the other and time until every place shows each of them.
+
+    The probe is a real update (``updated_at`` of an existing flight), so nothing is left behind that the
+    application would not write itself. ``timeout`` seconds are allowed per probe; a place that does not show
+    the change by then raises ``EngineError``. ``pause`` seconds lie between probes, so that they do not all
+    meet the same phase of the checkpoint clock.
+    """
+    measured: dict[str, list[float]] = {}
+    with Clients(endpoints) as source, ThreadPoolExecutor(max_workers=4) as pool:
+        for flight in _some_flights(source, probes):
+            written = _touch(source, flight)
+            started = time.monotonic()
+            waiting = {
+                place: pool.submit(_wait, place, look, endpoints, flight, written, started + timeout)
+                for place, look in PLACES.items()
+            }
+            for place, future in waiting.items():
+                measured.setdefault(place, []).append(future.result() - started)
+            time.sleep(pause)
+    return [Latency(place, tuple(values)) for place, values in measured.items()]
+
+
+@dataclass(frozen=True)
+class _Flight:
+    id: int
+    origin: str
+    flight_date: object
+    departs_at: datetime
+    carrier: str
+    flight: int
+
+
+def _some_flights(source: Clients, count: int) -> Iterator[_Flight]:
+    rows = source.mysql.query(
+        "SELECT id, origin, flight_date, departs_at, carrier, flight FROM flights ORDER BY id DESC LIMIT %s",
+        (count,),
+    )
+    if not rows:
+        raise EngineError("mysql", "there are no flights yet: run `lakehouse replay flights` first")
+    return (_Flight(**row) for row in rows)
+
+
+def _touch(source: Clients, flight: _Flight) -> datetime:
+    """Update the flight and return the ``updated_at`` that was committed."""
+    source.mysql.execute("UPDATE flights SET updated_at = CURRENT_TIMESTAMP(6) WHERE id = %s", (flight.id,))
+    row = source.mysql.query("SELECT updated_at FROM flights WHERE id = %s", (flight.id,))[0]
+    written: datetime = row["updated_at"]
+    return written.replace(tzinfo=UTC)
+
+
+Look = Callable[[Clients, _Flight], datetime | None]
+
+
+def _in_paimon(clients: Clients, flight: _Flight) -> datetime | None:
+    """Newest commit among the rows of Paimon's own newest metadata, published or not."""
+    state = clients.paimon.iceberg(PIPELINE, TABLE)
+    return clients.paimon.bounds(state).committed_at if state else None
+
+
+def _in_trino(clients: Clients, flight: _Flight) -> datetime | None:
+    value = clients.trino.scalar(f"SELECT updated_at FROM {TABLE} WHERE id = {flight.id}", schema=PIPELINE)
+    return _utc(value)
+
+
+def _in_cassandra(clients: Clients, flight: _Flight) -> datetime | None:
+    rows = clients.cassandra.execute(
+        "SELECT updated_at FROM departures_by_airport WHERE origin = %s AND flight_date = %s"
+        " AND departs_at = %s AND carrier = %s AND flight = %s AND id = %s",
+        (flight.origin, flight.flight_date, flight.departs_at, flight.carrier, flight.flight, flight.id),
+    )
+    return _utc(rows[0][0]) if rows else None
+
+
+def _in_couchdb(clients: Clients, flight: _Flight) -> datetime | None:
+    document = clients.couchdb.doc("flight_documents", str(flight.id))
+    return _utc(document["updated_at"]) if document else None
+
+
+PLACES: dict[str, Look] = {
+    "paimon": _in_paimon,
+    "trino": _in_trino,
+    "cassandra": _in_cassandra,
+    "couchdb": _in_couchdb,
+}
+
+
+def _utc(value: object) -> datetime | None:
+    if value is None:
+        return None
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _wait(
+    place: str, look: Look, endpoints: Endpoints, flight: _Flight, written: datetime, deadline: float
+) -> float:
+    """Ask until the place shows the change; give the monotonic time of the answer."""
+    with Clients(endpoints) as clients:
+        while True:
+            seen = look(clients, flight)
+            now = time.monotonic()
+            if seen is not None and seen >= written:
+                return now
+            if now > deadline:
+                raise EngineError(place, f"flight {flight.id} still shows {seen}, expected {written}")
+            time.sleep(POLL_SECONDS)

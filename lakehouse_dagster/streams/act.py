@@ -1,0 +1,137 @@
+"""Carrying out an action: start or restart one stream, once, whoever else tries at the same moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.engines.clients import Clients
+from lakehouse_dagster.engines.errors import EngineError
+from lakehouse_dagster.engines.flink import script_environment
+from lakehouse_dagster.streams.assets import SERVING, Stream
+from lakehouse_dagster.streams.checkpoints import checkpoint_folder
+from lakehouse_dagster.streams.decision import Action, Desired, Kind, Verb, decide
+from lakehouse_dagster.streams.lock import starter_lock
+from lakehouse_dagster.streams.observe import connector_state, job_state, observe
+from lakehouse_dagster.streams.plan import connector_config, flink_script, topics, view_statements
+
+READY_SECONDS = 90.0
+"""How long a started stream is watched until its engine says that it runs."""
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done to a stream and how it stands now."""
+
+    stream: str
+    action: Action
+    state: str
+    detail: str = ""
+    job_id: str | None = None
+    spec_hash: str | None = None
+
+
+def start_stream(
+    contract: Contract,
+    stream: Stream,
+    clients: Clients,
+    *,
+    log: Log,
+    desired: Desired = Desired.RUNNING,
+    savepoint: str | None = None,
+) -> Outcome:
+    """Look again, and start the stream if that is still what should be done.
+
+    Safe to be called at any time and any number of times: under a lock the facts are asked anew, and a stream that runs
+    or is coming up is left alone. Raises ``EngineError`` when the start fails; nothing is half started then, because both
+    Connect and Flink take a whole specification or none. ``savepoint`` takes the place of the newest checkpoint.
+    """
+    with starter_lock(clients.endpoints.postgres, f"{contract.name}/{stream.name}") as mine:
+        if not mine:
+            action = Action(Verb.WAIT, "another process is starting this stream right now")
+            return Outcome(stream.name, action, "unknown")
+        facts = observe(contract, stream, clients, desired=desired)
+        action = decide(facts)
+        if action.acts and savepoint:
+            action = replace(action, savepoint=savepoint, reason=f"{action.reason}; asked to start from {savepoint}")
+        log(f"{stream.engine_name} is {facts.state}; {action.reason}")
+        if not action.acts:
+            return Outcome(stream.name, action, str(facts.state), facts.detail)
+        if stream.kind is Kind.CONNECTOR:
+            return _start_connector(contract, stream, clients, action, log)
+        return _start_job(contract, stream, clients, action, log)
+
+
+def _ensure_topics(contract: Contract, clients: Clients, log: Log) -> None:
+    report = clients.kafka.ensure_topics(topics(contract))
+    if report.created:
+        log(f"created topics: {', '.join(report.created)}")
+    for difference in report.differences:
+        log(f"left as it is: {difference}")
+
+
+def _start_connector(
+    contract: Contract, stream: Stream, clients: Clients, action: Action, log: Log
+) -> Outcome:
+    _ensure_topics(contract, clients, log)
+    name = stream.engine_name
+    if clients.connect.put_config(name, connector_config(contract, clients.endpoints)):
+        log(f"configured connector {name}")
+    if action.verb is Verb.RESTART:
+        clients.connect.resume(name)
+        clients.connect.restart(name)
+        log(f"restarted connector {name} and its tasks")
+    state, detail = "unknown", ""
+    for _ in _until(READY_SECONDS):
+        found, detail = connector_state(clients.connect.status(name))
+        state = str(found)
+        if state in {"running", "failed"}:
+            break
+    if state == "failed":
+        raise EngineError("connect", f"connector {name} failed after its start: {detail}")
+    log(f"connector {name} is {state}")
+    return Outcome(stream.name, action, state, detail)
+
+
+def _start_job(contract: Contract, stream: Stream, clients: Clients, action: Action, log: Log) -> Outcome:
+    _ensure_topics(contract, clients, log)
+    if stream.name == SERVING:
+        _ensure_views(contract, clients, log)
+    script = flink_script(contract, stream)
+    folder = checkpoint_folder(clients.endpoints.s3.bucket, script.name, script.spec_hash)
+    placed = replace(script, settings={**script.settings, "execution.checkpointing.dir": folder})
+    log(f"submitting {script.name}, specification {script.spec_hash}; {action.reason}")
+    job_id = clients.submitter.submit(
+        placed, script_environment(clients.endpoints), savepoint=action.savepoint, log=log
+    )
+    state, detail = "unknown", ""
+    for _ in _until(READY_SECONDS):
+        found, detail, job = job_state([job for job in clients.flink.jobs() if job.id == job_id])
+        state = str(found)
+        if state in {"running", "failed"}:
+            break
+    if state == "failed":
+        cause = clients.flink.exception(job_id)
+        raise EngineError("flink", f"job {script.name} ({job_id}) failed after its start: {cause or detail}")
+    log(f"job {script.name} ({job_id}) is {state}")
+    return Outcome(stream.name, action, state, detail, job_id, script.spec_hash)
+
+
+def _ensure_views(contract: Contract, clients: Clients, log: Log) -> None:
+    for statement in view_statements(contract):
+        clients.cassandra.execute(statement)
+    for view in contract.views:
+        if view.engine == "couchdb" and clients.couchdb.ensure_database(view.name):
+            log(f"created CouchDB database {view.name}")
+
+
+def _until(seconds: float, pause: float = 0.5) -> Iterator[None]:
+    """Yield until ``seconds`` have passed, pausing in between."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(pause)

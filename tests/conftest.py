@@ -1,0 +1,52 @@
+"""One running instance for all tests that need real engines.
+
+It has its own ports and its own data folder, so that a demo running on the same machine is not disturbed.
+The engines are started once per test session and stopped at its end. ``LAKEHOUSE_TEST_KEEP=1`` leaves them
+running and reuses them at the next session, which is what one wants while writing a test.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+KEEP = bool(os.environ.get("LAKEHOUSE_TEST_KEEP"))
+
+# Set before anything is imported: settings are read from the environment by the product and by child processes.
+os.environ["LAKEHOUSE_DATA"] = str(PROJECT / ".lakehouse-test")
+os.environ["LAKEHOUSE_PORT_OFFSET"] = "10000"
+
+
+def lakehouse(*arguments: str, timeout: float = 2400, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run the command-line interface as a user would; its output is shown when it fails."""
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "lakehouse"), *arguments],
+        cwd=PROJECT,
+        text=True,
+        capture_output=True,
+        timeout=timeout,
+    )
+    if check and done.returncode != 0:
+        pytest.fail(
+            f"lakehouse {' '.join(arguments)} exited {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+        )
+    return done
+
+
+@pytest.fixture(scope="session")
+def instance() -> Iterator[Path]:
+    """Every engine, started and ready; gives the instance's data folder."""
+    data = Path(os.environ["LAKEHOUSE_DATA"])
+    if not KEEP:
+        lakehouse("down", check=False, timeout=300)
+        lakehouse("reset", "--yes", check=False, timeout=300)
+    lakehouse("up")
+    yield data
+    if not KEEP:
+        lakehouse("down", timeout=300)
