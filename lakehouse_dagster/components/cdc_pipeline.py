@@ -8,7 +8,8 @@ import dagster as dg
 from pydantic import BaseModel
 
 from lakehouse_dagster.components.scaffold import CdcPipelineScaffolder
-from lakehouse_dagster.contract.loader import Contract, load_contract
+from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.loader import load_contract
 from lakehouse_dagster.contract.model import Pipeline
 from lakehouse_dagster.layers.lake import lake_specs
 from lakehouse_dagster.layers.marts import mart_assets
@@ -36,7 +37,7 @@ class CdcPipeline(dg.Component, dg.Model, dg.Resolvable):
 
     @classmethod
     def model(cls) -> type[BaseModel]:
-        """Return the shape of ``attributes``: the contract itself, so that it is described in one place only."""
+        """Return the shape of ``attributes``: the contract itself, described in one place only."""
         return Pipeline
 
     @classmethod

@@ -30,4 +30,3 @@ class LakehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 "lakehouse", "its credentials", failure.fix, cause=failure.problem
             ) from failure
         return Clients(endpoints, timeout=timeout, submitter=flink_submitter)
-

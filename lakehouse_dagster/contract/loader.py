@@ -193,14 +193,17 @@ def _pydantic_problem(detail: ErrorDetails, file: str) -> ContractError:
                 file, path, "is not a field of a pipeline", "remove it or correct its spelling"
             )
         case "string_pattern_mismatch":
-            fix = (
-                "write team:name or an e-mail address"
-                if path.endswith("owner")
-                else "use a lower-case letter followed by up to 47 lower-case letters, digits or underscores"
-            )
-            return ContractError(file, path, f"{value!r} is not allowed", fix)
+            return ContractError(file, path, f"{value!r} is not allowed", _pattern_fix(path))
         case _:
             return ContractError(file, path, detail["msg"], "correct the value")
+
+
+def _pattern_fix(path: str) -> str:
+    if path.endswith("owner"):
+        return "write team:name or an e-mail address"
+    if path == "source.database":
+        return "use a database whose name has only letters, digits, _ and - (topics cannot name others)"
+    return "use a lower-case letter followed by up to 47 lower-case letters, digits or underscores"
 
 
 def _collisions(contracts: Iterable[Contract]) -> Iterator[ContractError]:

@@ -189,7 +189,7 @@ def _check_table(table: exp.Table, file: str, schemas: Mapping[str, TableSchema]
 
 def _check_outputs(query: exp.Query, file: str) -> None:
     for number, projection in enumerate(query.selects, start=1):
-        if not projection.alias_or_name:
+        if not isinstance(projection, (exp.Alias, exp.Column, exp.Star)):
             raise ContractError(
                 file,
                 "",

@@ -28,7 +28,9 @@ class _Model(BaseModel):
 class Source(_Model):
     """The MySQL database whose changes are captured."""
 
-    database: str = Field(min_length=1, max_length=64, description="Name of the MySQL database.")
+    database: str = Field(
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$", description="Name of the MySQL database."
+    )
     epoch: int = Field(
         default=0,
         ge=0,

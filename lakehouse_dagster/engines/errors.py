@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 
+#: Where an engine's name is not that of the services that `lakehouse up` takes.
+_SERVICES = {
+    "dagster": "dagster-webserver dagster-daemon",
+    "flink": "flink-jobmanager flink-taskmanager",
+    "paimon": "minio",
+}
+
+
 class EngineError(Exception):
     """An engine answered with an error, or with something that cannot be understood.
 
@@ -26,7 +34,7 @@ class EngineUnavailable(EngineError):  # noqa: N818 - a state of the engine, not
 
     def __init__(self, engine: str, address: str, fix: str | None = None, *, cause: str = "") -> None:
         self.address = address
-        self.fix = fix or f"run `lakehouse up {engine}` (and see `lakehouse status`)"
+        self.fix = fix or f"run `lakehouse up {_SERVICES.get(engine, engine)}` (and see `lakehouse status`)"
         reason = f" ({cause})" if cause else ""
         super().__init__(engine, f"no answer at {address}{reason}; {self.fix}")
 

@@ -272,16 +272,24 @@ class FlinkSubmitter:
             if savepoint:
                 command += ["--savepoint", savepoint]
             code, lines = _run(command, environment, timeout, log)
-        for line in reversed(lines):
-            if line.startswith("{"):
-                try:
-                    answer = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(answer, dict) and "job_id" in answer and code == 0:
-                    return str(answer["job_id"])
-        reason = _reason(lines)
+        answer = _answer(lines)
+        if code == 0 and "job_id" in answer:
+            return str(answer["job_id"])
+        reason = str(answer.get("error") or _reason(lines))
         raise EngineError("flink", f"submitting {script.name} failed (exit code {code}): {reason}")
+
+
+def _answer(lines: list[str]) -> dict[str, Any]:
+    """The last line that is a JSON object: the program's answer."""
+    for line in reversed(lines):
+        if line.startswith("{"):
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(answer, dict):
+                return answer
+    return {}
 
 
 def _run(

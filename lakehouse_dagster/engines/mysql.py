@@ -164,7 +164,7 @@ class MySqlClient:
         columns: dict[str, list[Column]] = {name: [] for name in wanted}
         for row in self.query(
             "SELECT table_name AS tab, column_name AS name, column_type AS type, is_nullable AS nullable,"
-            " ordinal_position AS position, extra, character_set_name AS charset, column_comment AS comment"
+            " ordinal_position AS position, extra AS extra, character_set_name AS charset, column_comment AS comment"
             " FROM information_schema.columns WHERE table_schema = %s ORDER BY table_name, ordinal_position",
             (database,),
         ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,7 +88,6 @@ class PutNamespace:
         """The operation as the API takes it."""
         content = {
             "type": "NAMESPACE",
-            "id": str(uuid.uuid4()),
             "elements": list(self.key),
             "properties": {},
         }

@@ -141,7 +141,11 @@ class ObjectStore:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (botocore.exceptions.HTTPClientError, botocore.exceptions.IncompleteReadError) as error:
+        except (
+            botocore.exceptions.HTTPClientError,
+            botocore.exceptions.ConnectionError,
+            botocore.exceptions.IncompleteReadError,
+        ) as error:
             raise EngineUnavailable(self.engine, self.endpoint.endpoint, cause=str(error)[:200]) from error
         except botocore.exceptions.ClientError as error:
             text = error.response.get("Error", {}).get("Message", "") or str(error)

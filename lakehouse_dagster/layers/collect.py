@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 COUNTED_SNAPSHOTS = 50
 """Up to this many snapshots since the cursor are read one by one to add up their rows."""
 HISTORY = (30, 500)
-"""Commits of Nessie's history that are looked at: few usually, more when the cursor's commit is not among them."""
+"""Commits of Nessie's history that are looked at: few usually, more when the cursor's commit is not among
+them.
+"""
 
 
 def collect_tables(paimon: PaimonTables, contract: Contract, cursor: LakeCursor) -> list[TableStatus]:

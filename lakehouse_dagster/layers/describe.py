@@ -14,20 +14,6 @@ from lakehouse_dagster.contract.model import Table
 from lakehouse_dagster.contract.schema import Column, TableSchema
 from lakehouse_dagster.contract.types import TypeMapping, mapping
 
-AUDIT_COLUMNS = (
-    dg.TableColumn(
-        "_position", "BIGINT", "Position of the change in the source's binary log; orders all changes."
-    ),
-    dg.TableColumn(
-        "_gtid", "STRING", "Global transaction id of the change; null in rows of the first snapshot."
-    ),
-    dg.TableColumn("_committed_at", "TIMESTAMP(6)", "When the source committed the change (UTC)."),
-    dg.TableColumn(
-        "_op", "STRING", "How the row got here: '+I' written, '-D' deleted (then it is not readable)."
-    ),
-)
-"""Columns that every lake table has besides those of its source."""
-
 
 def asset_spec(
     contract: Contract,
@@ -53,7 +39,9 @@ def asset_spec(
         facts["dagster/table_name"] = table_name
     if uri is not None:
         facts["dagster/uri"] = uri
-    facts["dagster/code_references"] = code_references(code or (contract.folder / "defs.yaml",))
+    if code:
+        # The line in defs.yaml is added by Dagster itself, for everything a component makes.
+        facts["dagster/code_references"] = code_references(code)
     return dg.AssetSpec(
         key=key,
         deps=list(deps),
@@ -71,11 +59,6 @@ def code_references(files: Sequence[Path]) -> dg.CodeReferencesMetadataValue:
     return dg.CodeReferencesMetadataValue(
         code_references=[dg.LocalFileCodeReference(file_path=str(file)) for file in files]
     )
-
-
-def source_table(contract: Contract, name: str) -> Table:
-    """Return the contract's table called ``name``."""
-    return next(table for table in contract.tables if table.name == name)
 
 
 def column_schema(

@@ -6,13 +6,22 @@ import dagster as dg
 
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.layers import keys
-from lakehouse_dagster.layers.describe import AUDIT_COLUMNS, asset_spec, column_schema
+from lakehouse_dagster.layers.describe import asset_spec, column_schema
+from lakehouse_dagster.render.paimon import AUDIT_COLUMNS
 
 LAYER = "lake"
+
+_AUDIT = {
+    "_position": "Position of the change in the source's binary log; of two versions the greater one wins.",
+    "_gtid": "Global transaction id of the change; null in rows of the first snapshot.",
+    "_committed_at": "When the source committed the change (UTC).",
+    "_op": "How the row was written: '+I'; a '-D' removes it, so it is never read.",
+}
 
 
 def lake_specs(contract: Contract) -> list[dg.AssetSpec]:
     """Return one external asset per lake table."""
+    audit = [dg.TableColumn(name, kind, _AUDIT.get(name)) for name, kind in AUDIT_COLUMNS]
     return [
         asset_spec(
             contract,
@@ -27,9 +36,7 @@ def lake_specs(contract: Contract) -> list[dg.AssetSpec]:
             kinds={"paimon", "iceberg", "flink"},
             deps=[keys.topic(contract.name, table.name), keys.stream(contract.name, "lake")],
             owner=table.owner,
-            columns=column_schema(
-                contract.schema(table.name), table, lambda types: types.lake, extra=AUDIT_COLUMNS
-            ),
+            columns=column_schema(contract.schema(table.name), table, lambda types: types.lake, extra=audit),
             table_name=f"{contract.name}.{table.name}",
             uri=f"paimon://{contract.lake_path(table.name)}",
         )

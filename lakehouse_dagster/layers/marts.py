@@ -1,7 +1,5 @@
 """Layer ``marts``: tables that Trino computes from the published lake; Dagster owns their refreshes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +12,7 @@ from lakehouse_dagster.engines.clients import ClientSource
 from lakehouse_dagster.layers import keys
 from lakehouse_dagster.layers.automation import refresh_on_news
 from lakehouse_dagster.layers.describe import asset_spec
-from lakehouse_dagster.render.trino import mart_preview, mart_statements
+from lakehouse_dagster.render.trino import mart_statements, mart_table
 
 LAYER = "marts"
 POOL = "trino"
@@ -34,10 +32,9 @@ def mart_spec(contract: Contract, mart: Mart) -> dg.AssetSpec:
         keys.mart(contract.name, mart.name),
         description=(
             (mart.description + "\n\n" if mart.description else "")
-            + f"Computed in Trino from what Nessie shows on `main`; refreshed at most by `{mart.refresh}` (UTC) and only "
-            "when the tables it reads have news.\n\n```sql\n"
-            + contract.mart_sql(mart.name).strip()
-            + "\n```"
+            + f"Computed in Trino from what Nessie shows on `main`; refreshed at most by `{mart.refresh}` "
+            "(UTC) and only "
+            "when the tables it reads have news.\n\n```sql\n" + contract.mart_sql(mart.name).strip() + "\n```"
         ),
         kinds={"trino", "iceberg", "sql"},
         # Both: the tables for the lineage, the publication because readers see nothing newer than it.
@@ -53,7 +50,7 @@ def mart_spec(contract: Contract, mart: Mart) -> dg.AssetSpec:
         ),
         table_name=f"{contract.marts_schema}.{mart.name}",
         uri=f"trino://{contract.marts_schema}/{mart.name}",
-        code=(contract.folder / "marts" / f"{mart.name}.sql", contract.folder / "defs.yaml"),
+        code=(contract.folder / "marts" / f"{mart.name}.sql",),
     ).replace_attributes(automation_condition=refresh_on_news(mart.refresh))
 
 
@@ -62,7 +59,9 @@ def _mart_asset(contract: Contract, mart: Mart) -> dg.AssetsDefinition:
         specs=[mart_spec(contract, mart)],
         name=f"{contract.name}_mart_{mart.name}",
         pool=POOL,
-        retry_policy=dg.RetryPolicy(max_retries=3, delay=3, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
+        retry_policy=dg.RetryPolicy(
+            max_retries=3, delay=3, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+        ),
     )
     def refresh(
         context: dg.AssetExecutionContext, lakehouse: dg.ResourceParam[ClientSource]
@@ -75,9 +74,10 @@ def _mart_asset(contract: Contract, mart: Mart) -> dg.AssetsDefinition:
                 context.log.info(statement)
                 clients.trino.execute(statement)
             seconds = time.monotonic() - started
-            sample = clients.trino.execute(mart_preview(contract, mart.name, catalog, PREVIEW_ROWS))
-            table = f'"{catalog}"."{contract.marts_schema}"."{mart.name}"'
-            rows = clients.trino.scalar(f"SELECT count(*) FROM {table}")  # noqa: S608 - names from the contract
+            # Names come quoted from the contract, never from outside.
+            table = mart_table(contract, mart.name, catalog)
+            sample = clients.trino.execute(f"SELECT * FROM {table} LIMIT {PREVIEW_ROWS}")  # noqa: S608
+            rows = clients.trino.scalar(f"SELECT count(*) FROM {table}")  # noqa: S608
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": int(rows),

@@ -115,7 +115,7 @@ class LakeNews:
 
     @property
     def freshness_seconds(self) -> float | None:
-        """Age of the newest row, by its commit in the source, when the state that holds it became readable."""
+        """Age of the newest row, by its commit in the source, when its state became readable."""
         if self.status.event_ms is None or self.status.readable_ms is None:
             return None
         return (self.status.readable_ms - self.status.event_ms) / 1000

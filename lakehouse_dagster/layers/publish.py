@@ -1,7 +1,5 @@
 """The job ``<pipeline>_publish``: publication by hand, as the publisher does it by itself."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from lakehouse_dagster.contract.contract import Contract
@@ -17,13 +15,12 @@ def publish_job(contract: Contract) -> dg.JobDefinition:
         tags={"pipeline": contract.name},
     )
     def publish(context: dg.OpExecutionContext, lakehouse: dg.ResourceParam[ClientSource]) -> None:
-        # Late: the publisher's module brings its engines' clients, which loading the definitions does not need.
+        # Late: the publisher's module brings its engines' clients, which loading the definitions does not
+        # need.
         from lakehouse_dagster.governance.publisher import publish_once
 
         with lakehouse.clients() as clients:
-            done = publish_once(
-                contract, clients.endpoints, requested_by=f"dagster run {context.run_id}"
-            )
+            done = publish_once(contract, clients.endpoints, requested_by=f"dagster run {context.run_id}")
         if done is None:
             context.log.info("Nessie shows the newest state of every table already; nothing to publish")
             return
@@ -33,11 +30,11 @@ def publish_job(contract: Contract) -> dg.JobDefinition:
     @dg.job(
         name=f"{contract.name}_publish",
         description=(
-            f"Publishes the lake tables of `{contract.name}` by hand. The publisher does so all the time; the asset "
+            f"Publishes the lake tables of `{contract.name}` by hand. The publisher does so all the time; "
+            "the asset "
             "shows either's commits."
         ),
-        owners=[contract.owner],
-        tags={"pipeline": contract.name},
+        tags={"pipeline": contract.name, "owner": contract.owner},
     )
     def job() -> None:
         publish()

@@ -5,8 +5,6 @@ A tick is short and never fails: what cannot be read is told as the tick's skip 
 be read is reported all the same, and the cursor only moves past what was reported.
 """
 
-from __future__ import annotations
-
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +45,7 @@ class Reading(Generic[T]):
 
 
 def read(question: Callable[[], T]) -> Reading[T]:
-    """Ask; an engine's error is an answer too. Anything else unexpected is told with its place in the code."""
+    """Ask; an engine's error is an answer too, anything unexpected is told with its place in the code."""
     try:
         return Reading(question())
     except EngineError as error:
@@ -65,7 +63,6 @@ def lake_watch(contract: Contract) -> dg.SensorDefinition:
         description="Reports every new snapshot of the lake tables and every publication to Nessie.",
         minimum_interval_seconds=WATCH_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        owners=[contract.owner],
         tags={"pipeline": contract.name},
     )
     def watch(
@@ -101,7 +98,6 @@ def topic_watch(contract: Contract) -> dg.SensorDefinition:
         "taken in.",
         minimum_interval_seconds=WATCH_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        owners=[contract.owner],
         tags={"pipeline": contract.name},
     )
     def watch(

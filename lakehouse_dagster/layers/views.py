@@ -9,7 +9,7 @@ import dagster as dg
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.model import View
 from lakehouse_dagster.layers import keys
-from lakehouse_dagster.layers.describe import asset_spec, column_schema, source_table
+from lakehouse_dagster.layers.describe import asset_spec, column_schema
 
 LAYER = "views"
 
@@ -45,10 +45,10 @@ def _view_spec(contract: Contract, view: View) -> dg.AssetSpec:
         owner=view.owner,
         columns=column_schema(
             schema,
-            source_table(contract, view.table),
+            contract.table(view.table),
             (lambda types: types.cassandra) if cassandra else (lambda types: types.couchdb),
             columns=contract.view_columns(view),
-            key=view.key if cassandra else schema.primary_key,
+            key=contract.view_key(view),
             extra=(position,),
         ),
         table_name=view.name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,14 +22,15 @@ CHECKPOINTS: Final = "s3://lake/flink/checkpoints"
 SAVEPOINTS: Final = "s3://lake/flink/savepoints"
 
 _FUNCTION: Final = (
-    "CREATE TEMPORARY SYSTEM FUNCTION IF NOT EXISTS source_position AS 'io.lakehouse.flink.SourcePosition'"
+    "CREATE TEMPORARY SYSTEM FUNCTION IF NOT EXISTS source_position "
+    "AS 'io.lakehouse.flink.SourcePosition' LANGUAGE JAVA"
 )
-_DELETED: Final = "`__deleted` = 'true'"
+_DELETED: Final = "`__deleted`"
 
 #: Fields of a flattened record besides the table's own columns, and their Flink types.
 _EVENT_COLUMNS: Final = (
     ("__op", "STRING"),
-    ("__deleted", "STRING"),
+    ("__deleted", "BOOLEAN"),
     ("__source_file", "STRING"),
     ("__source_pos", "BIGINT"),
     ("__source_row", "BIGINT"),
@@ -100,7 +102,10 @@ def serving_script(contract: Contract) -> FlinkScript | None:
         settings=_streaming_settings(contract, contract.serving_job),
         statements=(
             _FUNCTION,
-            *(source_table(contract, table, contract.serving_job) for table in tables),
+            *(
+                source_table(contract, table, contract.serving_job, contract.before_columns(table))
+                for table in tables
+            ),
             *(_sink_table(contract, view) for view in contract.views),
         ),
         inserts=tuple(_serving_insert(contract, view) for view in contract.views),
@@ -113,15 +118,19 @@ def scripts(contract: Contract) -> tuple[FlinkScript, ...]:
     return (lake_script(contract),) if serving is None else (lake_script(contract), serving)
 
 
-def source_table(contract: Contract, table: str, group: str) -> str:
-    """CREATE TEMPORARY TABLE over a table's topic, read by a consumer group."""
+def source_table(contract: Contract, table: str, group: str, before: Sequence[str] = ()) -> str:
+    """CREATE TEMPORARY TABLE over a table's topic.
+
+    Args:
+        contract: The pipeline.
+        table: The source table.
+        group: Consumer group.
+        before: Columns whose before-images are read too; they have to travel (``contract.before_columns``).
+    """
     schema = contract.schema(table)
     columns = [(column.name, mapping(column).flink_source) for column in schema.columns]
     columns += _EVENT_COLUMNS
-    columns += [
-        (f"__before_{name}", mapping(schema.column(name)).flink_source)
-        for name in contract.before_columns(table)
-    ]
+    columns += [(f"__before_{name}", mapping(schema.column(name)).flink_source) for name in before]
     body = ",\n".join(f"  {quoting.flink(name)} {kind}" for name, kind in columns)
     pairs = (
         ("connector", "kafka"),
@@ -134,8 +143,8 @@ def source_table(contract: Contract, table: str, group: str) -> str:
         ("scan.startup.mode", "group-offsets"),
         ("properties.auto.offset.reset", "earliest"),
         ("format", "json"),
-        # A column that vanished from the source must not turn into NULLs in silence.
-        ("json.fail-on-missing-field", "true"),
+        # Records from before a column was added lack it: it is NULL there.
+        ("json.fail-on-missing-field", "false"),
         ("json.ignore-parse-errors", "false"),
         ("json.timestamp-format.standard", "ISO-8601"),
     )
@@ -217,6 +226,7 @@ def _sink_table(contract: Contract, view: View) -> str:
     ]
     lines += ["  `_deleted` BOOLEAN", "  `_position` BIGINT"]
     lines.append(f"  PRIMARY KEY ({', '.join(quoting.flink(name) for name in key)}) NOT ENFORCED")
+    pairs: tuple[tuple[str, str], ...]
     if view.engine == "cassandra":
         pairs = (
             ("connector", "cassandra-view"),

@@ -16,7 +16,7 @@ def read_expression(column: Column) -> str:
 def source_select(contract: Contract, table: str) -> str:
     """SELECT of all columns of a source table, in the order of the schema, ordered by the primary key."""
     schema = contract.schema(table)
-    columns = ",\n".join(f"  {read_expression(column)}" for column in schema.columns)
+    columns = ",\n".join(f"  {_named(column)}" for column in schema.columns)
     key = ", ".join(quoting.mysql(name) for name in schema.primary_key)
     return f"SELECT\n{columns}\nFROM {_table(contract, table)}\nORDER BY {key}"
 
@@ -30,10 +30,17 @@ def snapshot_override(contract: Contract, table: str) -> str | None:
     if all(mapping(column).family != "float" for column in schema.columns):
         return None
     columns = ", ".join(
-        read_expression(column) if mapping(column).family == "float" else quoting.mysql(column.name)
+        _named(column) if mapping(column).family == "float" else quoting.mysql(column.name)
         for column in schema.columns
     )
     return f"SELECT {columns} FROM {_table(contract, table)}"  # noqa: S608 - quoted identifiers only
+
+
+def _named(column: Column) -> str:
+    # Debezium finds the columns of its snapshot by name, so an expression keeps its column's.
+    name = quoting.mysql(column.name)
+    expression = read_expression(column)
+    return name if expression == name else f"{expression} AS {name}"
 
 
 def _table(contract: Contract, table: str) -> str:

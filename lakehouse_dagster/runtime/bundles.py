@@ -1,7 +1,7 @@
 """What each engine consists of: pure data, built from the pins; the installers turn it into folders.
 
-A bundle's fingerprint is a hash over its parts (versions included), the files it is made from and the bundles it
-needs. It is part of the folder's name, so a changed pin installs anew beside the old one.
+A bundle's fingerprint is a hash over its parts (versions included), the files it is made from and the bundles
+it needs. It is part of the folder's name, so a changed pin installs anew beside the old one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ RECIPE = 1
 class Jars:
     """Jars resolved by Maven and linked into the folder `into`.
 
-    `coordinates` are `group:artifact:version[:type[:classifier]]`. Without `transitive` only these themselves are taken.
-    `exclude` drops transitive ones (`group:artifact`, `*` as wildcard). `rename` is for a single jar.
+    `coordinates` are `group:artifact:version[:type[:classifier]]`. Without `transitive` only these themselves
+    are taken. `exclude` drops transitive ones (`group:artifact`, `*` as wildcard). `rename` is for a single
+    jar.
     """
 
     into: str
@@ -37,7 +38,7 @@ class Jars:
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip or tar.gz from Maven, unpacked into `into` without its top folder, keeping only paths below `keep`."""
+    """A zip or tar.gz from Maven, unpacked into `into` without its top folder; only what is below `keep`."""
 
     coordinate: str
     into: str
@@ -46,10 +47,10 @@ class Archive:
 
 @dataclass(frozen=True)
 class RelocatedDebian:
-    """Debian packages of another suite with all they need, unpacked below `prefix/`, with launchers in `bin/`.
+    """Debian packages of another suite with all they need in `prefix/`, and launchers in `bin/`.
 
-    `programs` maps a launcher's name to the program's path in the prefix, `links` a stable name to a path in it
-    (a shell pattern with one match). `major` is what the version of the first package must begin with.
+    `programs` maps a launcher's name to the program's path in the prefix, `links` a stable name to a path in
+    it (a shell pattern with one match). `major` is what the version of the first package must begin with.
     """
 
     suite: str
@@ -91,7 +92,7 @@ class PythonPackage:
 
 @dataclass(frozen=True)
 class NpmProject:
-    """A locked npm project (package.json and package-lock.json in `folder`), installed into `node_modules/`."""
+    """A locked npm project (package.json, package-lock.json), installed into `node_modules/`."""
 
     folder: str
     require: str
@@ -131,9 +132,9 @@ Part = (
 class Bundle:
     """One thing to install.
 
-    `lane` says what it competes for: bundles of one lane are installed one after the other, lanes run side by side.
-    `mebibytes` is the disk space it takes at most while being installed, caches included. `inputs` are files and
-    folders of this repository whose content belongs to the fingerprint.
+    `lane` says what it competes for: bundles of one lane are installed one after the other, lanes run side by
+    side. `mebibytes` is the disk space it takes at most while being installed, caches included. `inputs` are
+    files and folders of this repository whose content belongs to the fingerprint.
     """
 
     name: str
@@ -175,7 +176,7 @@ def bundles(versions: Versions) -> dict[str, Bundle]:
                     Jars(
                         into="plugins/debezium-mysql",
                         coordinates=(f"io.debezium:debezium-connector-mysql:{versions['DEBEZIUM_VERSION']}",),
-                        # The worker has these already; a second copy in the plugin would be loaded instead of them.
+                        # The worker has these; a second copy in the plugin would be loaded instead.
                         exclude=(
                             "org.apache.kafka:*",
                             "org.slf4j:*",
@@ -246,7 +247,7 @@ def bundles(versions: Versions) -> dict[str, Bundle]:
                 lane="maven",
                 mebibytes=1300,
                 parts=(
-                    # The core and three plugins: half the size of the full server, which has some fifty plugins.
+                    # The core and three plugins, not the full server with its fifty.
                     Archive(f"io.trino:trino-server-core:{trino}:tar.gz", into=".", keep=("bin", "lib")),
                     *(
                         Archive(f"io.trino:trino-{plugin}:{trino}:zip", into=f"plugin/{plugin}")
@@ -291,7 +292,9 @@ def bundles(versions: Versions) -> dict[str, Bundle]:
                         },
                     ),
                 ),
-                needs=("pyflink", "connectors") if (PROJECT / "flink_jobs/connectors/pom.xml").exists() else ("pyflink",),  # TEMPORARY
+                needs=("pyflink", "connectors")
+                if (PROJECT / "flink_jobs/connectors/pom.xml").exists()
+                else ("pyflink",),  # TEMPORARY
             ),
             Bundle(
                 name="jdk25",
@@ -405,7 +408,7 @@ def with_needs(all_bundles: Mapping[str, Bundle], names: Iterable[str]) -> list[
 
 
 def fingerprint(name: str, all_bundles: Mapping[str, Bundle], project: Path = PROJECT) -> str:
-    """Return the 12 hex digits that stand for all that goes into this bundle, the bundles it needs included."""
+    """Return 12 hex digits that stand for all that goes into this bundle and those it needs."""
     bundle = all_bundles[name]
     digest = hashlib.sha256()
     parts = [[type(part).__name__, asdict(part)] for part in bundle.parts]

@@ -1,8 +1,8 @@
 """What an installation consists of, written down when it is complete, so that damage is noticed later.
 
-`MANIFEST` holds, per file: its size and SHA-256, or a symbolic link's target. Files that appear afterwards (Python's
-byte code, for one) are no damage. The manifest is written last and the folder is renamed to its final name after that:
-a folder under its final name is complete.
+`MANIFEST` holds, per file: its size and SHA-256, or a symbolic link's target. Files that appear afterwards
+(Python's byte code, for one) are no damage. The manifest is written last and the folder is renamed to its final
+name after that: a folder under its final name is complete.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def check_manifest(root: Path, *, deep: bool = False) -> list[str]:
             problems.append(f"{path} cannot be read: {error.strerror}")
             continue
         if "link" in entry:
-            if not path.is_symlink() or os.readlink(path) != entry["link"]:  # noqa: PTH115 - the text, unresolved
+            if not path.is_symlink() or _link(path) != entry["link"]:
                 problems.append(f"{path} is no longer a link to {entry['link']}")
             elif entry["leads"] and not path.exists():
                 problems.append(f"{path} points at {entry['link']}, which is gone")
@@ -76,8 +76,12 @@ def _walk(root: Path) -> list[Path]:
 def _entry(path: Path) -> dict[str, Any]:
     if path.is_symlink():
         # Some packages ship links that point nowhere; only a link that led somewhere can break.
-        return {"link": os.readlink(path), "leads": path.exists()}  # noqa: PTH115 - the text, unresolved
+        return {"link": _link(path), "leads": path.exists()}
     return {"size": path.stat().st_size, "sha256": _sha256(path)}
+
+
+def _link(path: Path) -> str:
+    return os.readlink(path)  # noqa: PTH115 - the text as it stands
 
 
 def _sha256(path: Path) -> str:

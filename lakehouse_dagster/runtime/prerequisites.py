@@ -1,7 +1,7 @@
 """What the machine itself must have: Debian packages, found by the programs they bring.
 
-Missing ones are installed when we are allowed to (root, or sudo without a password); otherwise the error holds the one
-command to run.
+Missing ones are installed when we are allowed to (root, or sudo without a password); otherwise the error
+holds the one command to run.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def install_prerequisites(
 
 
 def privileges() -> list[str] | None:
-    """Return the prefix that makes a command run as root without asking, or None when there is no such way."""
+    """Return the prefix that makes a command run as root without asking, or None."""
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")
@@ -163,7 +163,7 @@ def find_postgres_bin() -> Path | None:
 
 
 def postgres_bin() -> Path:
-    """Return the folder with `initdb`, `postgres`, `pg_ctl` and `psql`; raises `RuntimeFailure` when there is none."""
+    """Return the folder with `initdb`, `postgres`, `psql`; raises `RuntimeFailure` when there is none."""
     return _need(find_postgres_bin)
 
 

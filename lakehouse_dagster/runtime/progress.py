@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -41,13 +40,13 @@ class Step:
 
 
 class Progress(Protocol):
-    """Called at every change, from several threads. `notice` is for what concerns the installation as a whole."""
+    """Called at every change, from several threads."""
 
     def __call__(self, step: Step) -> None:
         """Take note of a step."""
 
     def notice(self, text: str) -> None:
-        """Take note of a sentence."""
+        """Take note of a sentence about the installation as a whole."""
 
 
 class Silent:
@@ -135,9 +134,3 @@ class LiveProgress(AbstractContextManager["LiveProgress"]):
                 Text(f"{seconds:.0f} s" if seconds >= 1 else "", style="dim"),
             )
         return table
-
-
-def summary(steps: Iterable[Step]) -> str:
-    """Return one sentence over all steps."""
-    states = [step.state for step in steps]
-    return f"{states.count('ready')} installed, {states.count('present')} already there, {states.count('failed')} failed"

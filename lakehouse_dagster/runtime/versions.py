@@ -1,7 +1,7 @@
 """The pin file `compose/versions.env`: which version of everything is installed.
 
-The file is read by Docker Compose too, so its form is the common part of both: `KEY=VALUE` lines, `#` comments,
-and double quotes around a value that holds spaces.
+The file is read by Docker Compose too, so its form is the common part of both: `KEY=VALUE` lines, `#`
+comments, and double quotes around a value that holds spaces.
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.flink import script_environment
+from lakehouse_dagster.render import cassandra, couchdb
 from lakehouse_dagster.streams.assets import SERVING, Stream
-from lakehouse_dagster.streams.checkpoints import checkpoint_folder
 from lakehouse_dagster.streams.decision import Action, Desired, Kind, Verb, decide
 from lakehouse_dagster.streams.lock import starter_lock
 from lakehouse_dagster.streams.observe import connector_state, job_state, observe
-from lakehouse_dagster.streams.plan import connector_config, flink_script, topics, view_statements
+from lakehouse_dagster.streams.plan import connector_config, flink_script, placed, topics
 
 READY_SECONDS = 90.0
 """How long a started stream is watched until its engine says that it runs."""
@@ -46,9 +46,10 @@ def start_stream(
 ) -> Outcome:
     """Look again, and start the stream if that is still what should be done.
 
-    Safe to be called at any time and any number of times: under a lock the facts are asked anew, and a stream that runs
-    or is coming up is left alone. Raises ``EngineError`` when the start fails; nothing is half started then, because both
-    Connect and Flink take a whole specification or none. ``savepoint`` takes the place of the newest checkpoint.
+    Safe to be called at any time and any number of times: under a lock the facts are asked anew, and a stream
+    that runs or is coming up is left alone. Raises ``EngineError`` when the start fails; nothing is half
+    started then, because both Connect and Flink take a whole specification or none. ``savepoint`` takes the
+    place of the newest checkpoint.
     """
     with starter_lock(clients.endpoints.postgres, f"{contract.name}/{stream.name}") as mine:
         if not mine:
@@ -57,7 +58,9 @@ def start_stream(
         facts = observe(contract, stream, clients, desired=desired)
         action = decide(facts)
         if action.acts and savepoint:
-            action = replace(action, savepoint=savepoint, reason=f"{action.reason}; asked to start from {savepoint}")
+            action = replace(
+                action, savepoint=savepoint, reason=f"{action.reason}; asked to start from {savepoint}"
+            )
         log(f"{stream.engine_name} is {facts.state}; {action.reason}")
         if not action.acts:
             return Outcome(stream.name, action, str(facts.state), facts.detail)
@@ -102,15 +105,16 @@ def _start_job(contract: Contract, stream: Stream, clients: Clients, action: Act
     if stream.name == SERVING:
         _ensure_views(contract, clients, log)
     script = flink_script(contract, stream)
-    folder = checkpoint_folder(clients.endpoints.s3.bucket, script.name, script.spec_hash)
-    placed = replace(script, settings={**script.settings, "execution.checkpointing.dir": folder})
     log(f"submitting {script.name}, specification {script.spec_hash}; {action.reason}")
     job_id = clients.submitter.submit(
-        placed, script_environment(clients.endpoints), savepoint=action.savepoint, log=log
+        placed(script, clients.endpoints.s3.bucket),
+        script_environment(clients.endpoints),
+        savepoint=action.savepoint,
+        log=log,
     )
     state, detail = "unknown", ""
     for _ in _until(READY_SECONDS):
-        found, detail, job = job_state([job for job in clients.flink.jobs() if job.id == job_id])
+        found, detail, _ = job_state([job for job in clients.flink.jobs() if job.id == job_id])
         state = str(found)
         if state in {"running", "failed"}:
             break
@@ -122,11 +126,13 @@ def _start_job(contract: Contract, stream: Stream, clients: Clients, action: Act
 
 
 def _ensure_views(contract: Contract, clients: Clients, log: Log) -> None:
-    for statement in view_statements(contract):
+    for statement in cassandra.statements(contract):
         clients.cassandra.execute(statement)
-    for view in contract.views:
-        if view.engine == "couchdb" and clients.couchdb.ensure_database(view.name):
-            log(f"created CouchDB database {view.name}")
+    for database in couchdb.databases(contract):
+        if clients.couchdb.ensure_database(database.name):
+            log(f"created CouchDB database {database.name}")
+        for index in database.indexes:
+            clients.couchdb.create_index(database.name, index.name, index.fields)
 
 
 def _until(seconds: float, pause: float = 0.5) -> Iterator[None]:

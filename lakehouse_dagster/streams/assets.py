@@ -69,7 +69,7 @@ def stream_specs(contract: Contract) -> list[dg.AssetSpec]:
             keys.stream(contract.name, stream.name),
             description=_DESCRIPTIONS[stream.name].format(stream.engine_name)
             + f" Started by the sensor `{contract.name}_streams` whenever it should run and does not.",
-            kinds={"kafkaconnect", "debezium"} if stream.kind is Kind.CONNECTOR else {"flink", "stream"},
+            kinds={"kafka", "debezium"} if stream.kind is Kind.CONNECTOR else {"flink", "stream"},
             table_name=stream.engine_name,
         )
         for stream in streams_of(contract)

@@ -1,8 +1,8 @@
 """Where a stream's checkpoints and savepoints lie, and which is the newest that a new start can use.
 
-Every submission writes below ``flink/checkpoints/<job name>/<spec hash>/``, so a checkpoint tells by its place which stream
-and which specification it belongs to. That survives a JobManager that has forgotten all its jobs, and keeps a start from
-restoring state of another specification into this one.
+Every submission writes below ``flink/checkpoints/<job name>/<spec hash>/``, so a checkpoint tells by its
+place which stream and which specification it belongs to. That survives a JobManager that has forgotten all
+its jobs, and keeps a start from restoring state of another specification into this one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def savepoint_folder(bucket: str, job: str, spec_hash: str) -> str:
 
 
 def newest_checkpoint(store: ObjectStore, job: str, spec_hash: str) -> str | None:
-    """Return the address of the newest complete checkpoint or savepoint of that specification, if any is retained."""
+    """Return the address of the newest complete checkpoint or savepoint of that specification, if any is
+    retained.
+    """
     found = [
         item
         for folder in (CHECKPOINTS, SAVEPOINTS)
@@ -38,7 +40,8 @@ def newest_checkpoint(store: ObjectStore, job: str, spec_hash: str) -> str | Non
     ]
     if not found:
         return None
-    # The time of writing has one-second grain in S3 listings; the checkpoint's number decides within a second.
+    # The time of writing has one-second grain in S3 listings; the checkpoint's number decides within a
+    # second.
     newest = max(found, key=lambda item: (item.modified, _number(item.key)))
     return f"s3://{store.bucket}/{newest.key.removesuffix(_COMPLETE)}"
 

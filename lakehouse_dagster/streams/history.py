@@ -1,4 +1,4 @@
-"""What Dagster's own storage remembers of a stream: starts in progress, recent starts, and what is desired."""
+"""What Dagster's own storage remembers of a stream: starts in progress, recent ones, what is desired."""
 
 from __future__ import annotations
 
@@ -32,7 +32,12 @@ class Starts:
 
 
 def starts_of(
-    instance: dg.DagsterInstance, pipeline: str, stream: str, *, besides: str = "", now: datetime | None = None
+    instance: dg.DagsterInstance,
+    pipeline: str,
+    stream: str,
+    *,
+    besides: str = "",
+    now: datetime | None = None,
 ) -> Starts:
     """Return the starts of ``stream`` that Dagster knows of, without the run ``besides``."""
     moment = now or datetime.now(UTC)
@@ -44,7 +49,8 @@ def starts_of(
         )
         if record.dagster_run.run_id != besides
     ]
-    # An old run that hangs still holds the stream, so the unfinished ones are asked for regardless of their age.
+    # An old run that hangs still holds the stream, so the unfinished ones are asked for regardless of their
+    # age.
     unfinished = instance.get_runs(dg.RunsFilter(tags=tags, statuses=UNFINISHED), limit=2)
     return Starts(
         in_progress=any(run.run_id != besides for run in unfinished),

@@ -1,7 +1,5 @@
 """The job ``<pipeline>_start_stream``: one run starts one stream and records it on the stream's asset."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from lakehouse_dagster.contract.contract import Contract
@@ -51,8 +49,7 @@ def start_stream_job(contract: Contract) -> dg.JobDefinition:
     @dg.job(
         name=f"{contract.name}_start_stream",
         description=f"Starts a stream of `{contract.name}`: `connector`, `lake` or `serving`.",
-        owners=[contract.owner],
-        tags={"pipeline": contract.name},
+        tags={"pipeline": contract.name, "owner": contract.owner},
     )
     def job() -> None:
         start()

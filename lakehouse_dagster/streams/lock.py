@@ -1,7 +1,7 @@
 """One starter per stream at a time, over all processes and machines: a PostgreSQL advisory lock.
 
-The lock lives in Dagster's own database, so it is there whenever a run can be. It belongs to a connection: a starter that
-is killed releases it at once.
+The lock lives in Dagster's own database, so it is there whenever a run can be. It belongs to a connection: a
+starter that is killed releases it at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from lakehouse_dagster.engines.errors import EngineUnavailable
 
 @contextmanager
 def starter_lock(endpoint: PostgresEndpoint, name: str) -> Iterator[bool]:
-    """Hold the lock ``name`` for the time of the block; gives ``False`` without waiting when another holds it."""
+    """Hold the lock ``name`` for the time of the block; gives ``False`` without waiting when another holds
+    it.
+    """
     import psycopg2
 
     try:
@@ -30,7 +32,9 @@ def starter_lock(endpoint: PostgresEndpoint, name: str) -> Iterator[bool]:
             application_name="lakehouse stream starter",
         )
     except psycopg2.OperationalError as error:
-        raise EngineUnavailable("postgres", f"{endpoint.host}:{endpoint.port}", cause=str(error).strip()) from error
+        raise EngineUnavailable(
+            "postgres", f"{endpoint.host}:{endpoint.port}", cause=str(error).strip()
+        ) from error
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:

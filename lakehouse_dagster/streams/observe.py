@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lakehouse_dagster.contract.contract import Contract
@@ -29,7 +30,9 @@ def observe(
     desired: Desired = Desired.RUNNING,
     starts: Starts = Starts(),  # noqa: B008 - frozen and empty
 ) -> Facts:
-    """Return what is true of ``stream`` now. An engine that cannot be asked is a fact too; nothing is raised for it."""
+    """Return what is true of ``stream`` now. An engine that cannot be asked is a fact too; nothing is raised
+    for it.
+    """
     known = Facts(
         stream.name,
         stream.kind,
@@ -45,9 +48,9 @@ def observe(
             return _connector(contract, stream, clients, known)
         return _flink_job(contract, stream, clients, known)
     except EngineUnavailable as error:
-        return _with(known, unreachable=str(error))
+        return replace(known, unreachable=str(error))
     except EngineError as error:
-        return _with(known, unreachable=f"{error}; see `lakehouse logs {error.engine}`")
+        return replace(known, unreachable=f"{error}; see `lakehouse logs {error.engine}`")
 
 
 def _connector(contract: Contract, stream: Stream, clients: Clients, known: Facts) -> Facts:
@@ -56,7 +59,7 @@ def _connector(contract: Contract, stream: Stream, clients: Clients, known: Fact
     missing = None
     if state in (State.ABSENT, State.FAILED):
         missing = missing_tables(contract, clients)
-    return _with(known, state=state, detail=detail, missing=missing)
+    return replace(known, state=state, detail=detail, missing=missing)
 
 
 def connector_state(status: ConnectorStatus | None) -> tuple[State, str]:
@@ -76,7 +79,8 @@ def connector_state(status: ConnectorStatus | None) -> tuple[State, str]:
 def missing_tables(contract: Contract, clients: Clients) -> str | None:
     """Say which source tables do not exist yet, with the fix; ``None`` when all are there."""
     rows = clients.mysql.query(
-        "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = %s", (contract.database,)
+        "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = %s",
+        (contract.database,),
     )
     there = {str(row["name"]) for row in rows}
     absent = [table.name for table in contract.tables if table.name not in there]
@@ -95,13 +99,15 @@ def _flink_job(contract: Contract, stream: Stream, clients: Clients, known: Fact
     if state in (State.FAILED, State.STARTING) and job is not None:
         detail = clients.flink.exception(job.id) or detail
     if state in (State.RUNNING, State.STARTING):
-        return _with(known, state=state, detail=detail)
-    checkpoint = newest_checkpoint(clients.store, stream.engine_name, flink_script(contract, stream).spec_hash)
-    return _with(known, state=state, detail=detail, checkpoint=checkpoint)
+        return replace(known, state=state, detail=detail)
+    checkpoint = newest_checkpoint(
+        clients.store, stream.engine_name, flink_script(contract, stream).spec_hash
+    )
+    return replace(known, state=state, detail=detail, checkpoint=checkpoint)
 
 
 def job_state(named: Sequence[FlinkJob]) -> tuple[State, str, FlinkJob | None]:
-    """Reduce Flink's words about all jobs of one name (newest first): a living one counts, else the newest."""
+    """Reduce Flink's words about the jobs of one name: a living one counts, else the newest."""
     living = [job for job in named if job.alive]
     if living:
         job = living[0]
@@ -112,9 +118,3 @@ def job_state(named: Sequence[FlinkJob]) -> tuple[State, str, FlinkJob | None]:
     if named and named[0].state == "FAILED":
         return State.FAILED, f"job {named[0].id} FAILED", named[0]
     return State.ABSENT, "", None
-
-
-def _with(facts: Facts, **changes: object) -> Facts:
-    from dataclasses import replace
-
-    return replace(facts, **changes)  # type: ignore[arg-type]

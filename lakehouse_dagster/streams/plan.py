@@ -1,12 +1,68 @@
-"""What a stream is to be: the rendered connector configuration or Flink script."""
+"""What a stream is to be: rendered from the contract, with the addresses of this installation."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from lakehouse_dagster.contract.contract import Contract
-from lakehouse_dagster.render.flink_sql import FlinkScript, lake_script, serving_script
-from lakehouse_dagster.streams.assets import LAKE, SERVING, Stream
+from lakehouse_dagster.engines.endpoints import Endpoints
+from lakehouse_dagster.render.connector import connector
+from lakehouse_dagster.render.flink_sql import FlinkScript, scripts
+from lakehouse_dagster.streams.assets import Stream
+from lakehouse_dagster.streams.checkpoints import checkpoint_folder, savepoint_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lakehouse_dagster.engines.kafka import TopicSpec
+
+_PLACES = frozenset(
+    {
+        "state.checkpoints.dir",
+        "state.savepoints.dir",
+        "execution.checkpointing.dir",
+        "execution.checkpointing.savepoint-dir",
+    }
+)
+"""Both spellings of the settings that ``placed`` replaces."""
 
 
 def flink_script(contract: Contract, stream: Stream) -> FlinkScript:
     """Return the script of a Flink stream; raises ``KeyError`` for a stream that is none."""
-    return {LAKE: lake_script, SERVING: serving_script}[stream.name](contract)
+    return {script.name: script for script in scripts(contract)}[stream.engine_name]
+
+
+def placed(script: FlinkScript, bucket: str) -> FlinkScript:
+    """Return ``script`` with checkpoints and savepoints in the folder of its own specification.
+
+    Done after hashing, because the folder's name holds the hash.
+    """
+    settings = {name: value for name, value in script.settings.items() if name not in _PLACES}
+    settings["execution.checkpointing.dir"] = checkpoint_folder(bucket, script.name, script.spec_hash)
+    settings["execution.checkpointing.savepoint-dir"] = savepoint_folder(
+        bucket, script.name, script.spec_hash
+    )
+    return replace(script, settings=settings)
+
+
+def connector_config(contract: Contract, endpoints: Endpoints) -> dict[str, str]:
+    """Return the connector's configuration; passwords appear only as names of Connect's environment."""
+    return connector(
+        contract,
+        mysql_host=endpoints.mysql.host,
+        mysql_port=endpoints.mysql.port,
+        kafka_bootstrap=endpoints.kafka.bootstrap,
+    ).config
+
+
+def topics(contract: Contract) -> Sequence[TopicSpec]:
+    """Return all topics of the pipeline as they should be."""
+    # Late, because the client library behind the topic's model is heavy and definitions load without it.
+    from lakehouse_dagster.engines.kafka import TopicSpec
+    from lakehouse_dagster.render.topics import topics as rendered
+
+    return [
+        TopicSpec(topic.name, topic.partitions, topic.replication_factor, topic.config)
+        for topic in rendered(contract)
+    ]

@@ -1,6 +1,6 @@
-"""The sensor ``<pipeline>_streams``: compares what should run with what runs, and asks for the start of what does not."""
-
-from __future__ import annotations
+"""The sensor ``<pipeline>_streams``: compares what should run with what runs, and asks for the start of what
+does not.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from time import time
@@ -25,10 +25,10 @@ def streams_sensor(contract: Contract, job: dg.JobDefinition) -> dg.SensorDefini
     @dg.sensor(
         name=f"{contract.name}_streams",
         job=job,
-        description="Starts the connector and the Flink jobs when they should run and do not. Never stops anything.",
+        description="Starts the connector and the Flink jobs when they should run and do not. Never stops "
+        "anything.",
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        owners=[contract.owner],
         tags={"pipeline": contract.name},
     )
     def watch(

@@ -27,7 +27,7 @@ _TAIL_BYTES = 8192
 
 
 class ProvisionError(RuntimeFailure):
-    """An engine could not be installed. `engine` is its name, `log` the file with the whole output, if there is one."""
+    """An engine could not be installed; `log` is the file with the whole output, if there is one."""
 
     def __init__(self, engine: str, problem: str, fix: str, log: Path | None = None) -> None:
         where = f" (log: {log})" if log else ""
@@ -173,7 +173,7 @@ class Context:
 
 
 def _die_with_parent() -> list[str]:
-    """A prefix that ends the command when we are killed; a download must not go on into a folder that is gone."""
+    """A prefix that ends the command when we are killed: nobody would wait for what it writes."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "SIGTERM", "--"] if setpriv else []
 

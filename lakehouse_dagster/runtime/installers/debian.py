@@ -1,8 +1,9 @@
-"""Debian packages of another suite, unpacked into a folder of their own and run there; the host is not touched.
+"""Debian packages of another suite, unpacked into a folder of their own; the host is not touched.
 
-apt gets a configuration of its own (sources, state, cache, an empty list of installed packages), so it downloads the
-packages with everything they need down to the C library, and checks the archive's signature with the host's Debian
-keyring. The programs are started through the prefix's own loader, because the host's C library is older.
+apt gets a configuration of its own (sources, state, cache, an empty list of installed packages), so it
+downloads the packages with everything they need down to the C library, and checks the archive's signature
+with the host's Debian keyring. The programs are started through the prefix's own loader, because the host's C
+library is older.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def _private_apt(part: RelocatedDebian, context: Context) -> dict[str, str]:
 
 
 def debian_mirror(context: Context) -> str:
-    """Return the Debian mirror that this machine's own apt sources name, so that no address is written down here."""
+    """Return the Debian mirror of this machine's own apt sources, so that no address is written down here."""
     if chosen := os.environ.get("LAKEHOUSE_DEBIAN_MIRROR"):
         return chosen
     asked = subprocess.run(

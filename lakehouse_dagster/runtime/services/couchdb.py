@@ -38,9 +38,12 @@ class CouchDb(Service):
                 "LOG_FILE": quoted(str(data / "request.log")),
             },
         )
+        guard = rendering.file("couchdb/require-user.js", "require-user.js")
         return Program(
             (
                 str(provision.node()),
+                "--require",
+                str(guard),
                 "--max-old-space-size=256",
                 str(
                     instance.engine("couchdb") / "node_modules" / "pouchdb-server" / "bin" / "pouchdb-server"
@@ -57,6 +60,10 @@ class CouchDb(Service):
                 str(config),
             ),
             directory=data,
+            environment={
+                "COUCHDB_USER": COUCHDB_USER,
+                "COUCHDB_PASSWORD": instance.secrets.couchdb.get_secret_value(),
+            },
         )
 
     def probe(self, instance: Instance, since: float) -> str:

@@ -32,7 +32,6 @@ class Trino(Service):
         instance = rendering.instance
         settings = instance.settings
         root = instance.engine("trino")
-        data = instance.data("trino")
         plugins = rendering.folder / "plugin"
         remove_tree(plugins)
         plugins.mkdir(mode=0o700)
@@ -40,7 +39,7 @@ class Trino(Service):
             (plugins / name).symlink_to(root / "plugin" / name)
         rendering.file(
             "trino/catalog/lake.properties",
-            "catalog/lake.properties",
+            "etc/catalog/lake.properties",
             {
                 "NESSIE_URL": instance.endpoints.nessie.url,
                 "WAREHOUSE": CATALOG,
@@ -49,16 +48,14 @@ class Trino(Service):
         )
         config = rendering.file(
             "trino/config.properties",
-            "config.properties",
+            "etc/config.properties",
             {
                 "HOST": settings.host,
                 "PORT": settings.port("trino"),
-                "CATALOG_DIR": rendering.folder / "catalog",
                 "PLUGIN_DIR": plugins,
-                "DATA_DIR": data,
             },
         )
-        log = rendering.file("trino/log.properties", "log.properties")
+        log = rendering.file("trino/log.properties", "etc/log.properties")
         return Program(
             jvm(
                 instance.java25(),
@@ -71,7 +68,6 @@ class Trino(Service):
                     "-Djdk.attach.allowAttachSelf=true",
                     "-Djdk.nio.maxCachedBufferSize=2000000",
                     "-Dfile.encoding=UTF-8",
-                    "--add-modules=jdk.incubator.vector",
                     "--enable-native-access=ALL-UNNAMED",
                     "--sun-misc-unsafe-memory-access=allow",
                     f"-Dconfig={config}",
@@ -82,7 +78,7 @@ class Trino(Service):
                 classpath=f"{root}/lib/*",
                 main="io.trino.server.TrinoServer",
             ),
-            directory=data,
+            directory=rendering.folder,
             environment={
                 "LAKE_S3_ACCESS_KEY": instance.secrets.s3_access_key.get_secret_value(),
                 "LAKE_S3_SECRET_KEY": instance.secrets.s3_secret_key.get_secret_value(),

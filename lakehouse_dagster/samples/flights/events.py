@@ -1,11 +1,11 @@
-"""What the operations system does to table ``flights``: pure functions from a day's flights to ordered changes.
+"""What the operations system does to table ``flights``: from a day's flights to ordered changes, purely.
 
 A flight is inserted some hours before its departure; part of the late ones get an estimate that moves
-``departs_at``; the departure and the landing are updates; a cancelled flight is deleted around the time it was
-to leave; a flight that was diverted and never reached its destination departs and never lands.
+``departs_at``; the departure and the landing are updates; a cancelled flight is deleted around the time it
+was to leave; a flight that was diverted and never reached its destination departs and never lands.
 
-Everything not in the data (when a flight is entered, who gets an estimate ...) is drawn from a hash of seed and
-flight, so the same seed gives the same changes on every machine and in any order of evaluation.
+Everything not in the data (when a flight is entered, who gets an estimate ...) is drawn from a hash of seed
+and flight, so the same seed gives the same changes on every machine and in any order of evaluation.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Operation:
     """One change of one row of table ``flights``.
 
     `at` is the simulated time in UTC, `day` and `index` are the place in the stream of the flight's day.
-    `values` are the columns that change: the whole row for SCHEDULE (an INSERT), nothing for CANCEL (a DELETE).
+    `values` are the columns that change: the whole row for SCHEDULE (an INSERT), none for CANCEL (a DELETE).
     """
 
     at: datetime
@@ -72,8 +72,8 @@ def stream(
 ) -> Iterator[Operation]:
     """The changes of several days in the order they happen, without those already applied.
 
-    `applied` says how many operations of a day are done. The days overlap: flights of the next day are entered
-    before the last ones of this day have landed. Only overlapping days are held in memory.
+    `applied` says how many operations of a day are done. The days overlap: flights of the next day are
+    entered before the last ones of this day have landed. Only overlapping days are held in memory.
     """
     waiting: list[Operation] = []
     for day in sorted(days):
@@ -96,7 +96,7 @@ def batch_size(seed: int, first: Operation) -> int:
 
 
 def apply(rows: dict[int, dict[str, Any]], operation: Operation) -> None:
-    """Do to a table in memory (rows by id) what the replay does in MySQL. KeyError when the row is missing."""
+    """Do to a table in memory (rows by id) what the replay does in MySQL. KeyError when a row is missing."""
     match operation.kind:
         case Kind.SCHEDULE:
             if operation.flight_id in rows:

