@@ -42,6 +42,12 @@ COMMANDS: dict[str, _Area] = {
     "lock": _Area(
         "lakehouse_dagster.contract.commands", "lock_command", "Lock a pipeline's source schema.", "Pipelines"
     ),
+    "render": _Area(
+        "lakehouse_dagster.contract.commands",
+        "render_command",
+        "Print what follows from a pipeline's contract.",
+        "Pipelines",
+    ),
     "publish": _Area(
         "lakehouse_dagster.governance.commands",
         "publish_command",
@@ -97,7 +103,7 @@ def load_command(name: str) -> Any:
         target = getattr(import_module(area.module), area.attribute)
     except (ImportError, AttributeError) as error:
         typer.secho(f"error: `lakehouse {name}` cannot be loaded: {error}", fg="red", err=True)
-        typer.echo("  fix: `uv sync` in the repository's root, then try again", err=True)
+        typer.echo("  fix: `make setup` in the repository, then try again", err=True)
         raise typer.Exit(1) from error
     if not isinstance(target, typer.Typer):
         wrapper = typer.Typer(add_completion=False)

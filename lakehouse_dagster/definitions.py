@@ -43,6 +43,8 @@ def defs() -> dg.Definitions:
         governed,
         dg.Definitions(
             resources={"lakehouse": LakehouseResource()},
+            # A run is one short step; a process of its own for the step would double its start-up time.
+            executor=dg.in_process_executor,
             sensors=[
                 dg.AutomationConditionSensorDefinition(
                     name="automation",

@@ -17,9 +17,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.dagster_api import DagsterApi
 from lakehouse_dagster.engines.errors import EngineError
-from lakehouse_dagster.proof.verify import Report
+from lakehouse_dagster.proof.verify import Report, Verifier, places
 from lakehouse_dagster.runtime.endpoints import load_endpoints
 from lakehouse_dagster.runtime.settings import Settings
 from lakehouse_dagster.runtime.status import resident_bytes
@@ -85,10 +86,11 @@ def demo_command(
     seed: int = typer.Option(2013, help="Seed of the replayed operations."),
 ) -> None:
     """Install, start, replay real flights through every engine, verify every row, leave the UI open."""
-    from lakehouse_dagster.proof.commands import verify
+    from lakehouse_dagster.governance.commands import find_contract
     from lakehouse_dagster.runtime.commands import install_and_start
     from lakehouse_dagster.samples.flights.commands import replay
     from lakehouse_dagster.samples.flights.latency import measure
+    from lakehouse_dagster.streams.submit import flink_submitter
 
     console = Console()
     settings = Settings.load()
@@ -110,7 +112,9 @@ def demo_command(
             dagster.require_success(run, timeout=600)
             console.print(f"run {run} built {'/'.join(MART)}")
         with steps.step("Compare every row and column with the source"):
-            report = verify(PIPELINE, settings=settings)
+            contract = find_contract(PIPELINE)
+            with Clients(endpoints, submitter=flink_submitter) as clients:
+                report = Verifier(contract, clients, places(contract, clients), report=console.print).run()
         with steps.step("Seconds from commit to readable"):
             latencies = measure(endpoints)
     console.print(summary(report, latencies))
@@ -152,11 +156,12 @@ def summary(report: Report, latencies: list[Latency]) -> Table:
     table = Table(title="Every copy against the source")
     for column in ("table", "place", "source rows", "rows", "missing", "extra", "different", "seconds"):
         table.add_column(column, justify="left" if column in ("table", "place") else "right")
-    for line in report.tables:
-        latency = by_place.get(line.place) if line.table == "flights" else None
-        name = f"{line.table} ({line.view})" if line.view else line.table
-        numbers = (line.source_rows, line.rows, line.missing, line.extra, line.different)
+    for result in report.results:
+        subject, found = result.subject, result.comparison
+        latency = by_place.get(subject.place) if subject.table == "flights" else None
+        name = f"{subject.table} ({subject.view})" if subject.view else subject.table
+        numbers = (found.source_rows, found.rows, found.missing, found.extra, found.different)
         table.add_row(
-            name, line.place, *(f"{n:,}" for n in numbers), f"{latency.median:.1f}" if latency else ""
+            name, subject.place, *(f"{n:,}" for n in numbers), f"{latency.median:.1f}" if latency else ""
         )
     return table

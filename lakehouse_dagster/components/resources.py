@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from collections import defaultdict
+
 import dagster as dg
 
 from lakehouse_dagster.engines.clients import Clients
+from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.engines.errors import EngineUnavailable
 from lakehouse_dagster.streams.submit import flink_submitter
 
 
 class LakehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Hands out clients of all engines; addresses and credentials are read when they are needed, never at
-    load time.
-    """
+    """Hands out clients of all engines; addresses and credentials are read when needed, not at load time."""
 
     def clients(self, *, timeout: float = 10.0) -> Clients:
-        """Return new clients, to be closed by the caller.
+        """Return clients for the caller alone, to be closed when done; a sensor's next tick gets them again.
 
         Raises ``EngineUnavailable`` when this installation was never started and so has no credentials yet.
         """
@@ -26,7 +28,54 @@ class LakehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         try:
             endpoints = load_endpoints()
         except RuntimeFailure as failure:
-            raise EngineUnavailable(
-                "lakehouse", "its credentials", failure.fix, cause=failure.problem
-            ) from failure
-        return Clients(endpoints, timeout=timeout, submitter=flink_submitter)
+            fix = failure.fix
+            raise EngineUnavailable("lakehouse", "its credentials", fix, cause=failure.problem) from failure
+        return _POOL.take(endpoints, timeout)
+
+
+class ClientPool:
+    """Idle clients of this process. Making them anew for every tick would cost more than asking does."""
+
+    def __init__(self, most_idle: int = 4) -> None:
+        self._most_idle = most_idle
+        self._idle: dict[tuple[str, float], list[Clients]] = defaultdict(list)
+        self._lock = threading.Lock()
+
+    def take(self, endpoints: Endpoints, timeout: float) -> Clients:
+        """Return clients that nobody else uses, connected already if there are idle ones."""
+        # The text holds the passwords, so that clients of an instance that was reset are not used again.
+        key = (endpoints.to_json(), timeout)
+        with self._lock:
+            # Whoever asks with other credentials has been reset; the old clients are of no use to anybody.
+            for other in [other for other in self._idle if other[0] != key[0]]:
+                for clients in self._idle.pop(other):
+                    clients.disconnect()
+            if self._idle[key]:
+                return self._idle[key].pop()
+        return _Pooled(self, key, endpoints, timeout)
+
+    def give_back(self, key: tuple[str, float], clients: Clients) -> None:
+        """Keep ``clients`` for the next caller, or disconnect them when enough are idle."""
+        with self._lock:
+            if len(self._idle[key]) < self._most_idle:
+                self._idle[key].append(clients)
+                return
+        clients.disconnect()
+
+
+class _Pooled(Clients):
+    """Clients that return to their pool instead of being disconnected."""
+
+    def __init__(
+        self, pool: ClientPool, key: tuple[str, float], endpoints: Endpoints, timeout: float
+    ) -> None:
+        super().__init__(endpoints, timeout=timeout, submitter=flink_submitter)
+        self._pool = pool
+        self._key = key
+
+    def close(self) -> None:
+        """Return to the pool."""
+        self._pool.give_back(self._key, self)
+
+
+_POOL = ClientPool()

@@ -38,9 +38,9 @@ from lakehouse_dagster.contract.schema import Column
 from lakehouse_dagster.contract.types import Family, TypeMapping, mapping
 
 _TIMESTAMP = re.compile(
-    r"^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(?:Z| UTC|\+00:?00)?$", re.ASCII
+    r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(?:Z| UTC|\+00:?00)?", re.ASCII
 )
-_DATE = re.compile(r"^(\d{4}-\d{2}-\d{2})(?:Z|[T ]00:00:00(?:\.0+)?Z?)?$", re.ASCII)
+_DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:Z|[T ]00:00:00(?:\.0+)?Z?)?", re.ASCII)
 
 
 def canonical(column: Column, value: object) -> str | None:
@@ -146,7 +146,7 @@ def _date(carried: TypeMapping, value: object) -> str:
         value = value.date()
     if isinstance(value, date):
         return value.isoformat()
-    match = _DATE.match(str(value))  # also cassandra.util.Date
+    match = _DATE.fullmatch(str(value))  # also cassandra.util.Date
     if match is None:
         raise ValueError(value)
     return match[1]
@@ -158,7 +158,7 @@ def _timestamp(carried: TypeMapping, value: object) -> str:
         return f"{moment.isoformat(timespec='microseconds')}Z"
     if not isinstance(value, str):
         raise TypeError(value)
-    match = _TIMESTAMP.match(value)
+    match = _TIMESTAMP.fullmatch(value)
     if match is None:
         raise ValueError(value)
     fraction = (match[3] or "").ljust(6, "0")

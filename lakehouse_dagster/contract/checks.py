@@ -13,12 +13,17 @@ from typing import Final
 from lakehouse_dagster.contract.errors import ContractError
 from lakehouse_dagster.contract.marts import MartQuery, read_mart
 from lakehouse_dagster.contract.model import Mart, Pipeline, Table, View
-from lakehouse_dagster.contract.names import SERVING_POSITION, column_name_problem, table_name_problem
+from lakehouse_dagster.contract.names import (
+    RESERVED_PIPELINES,
+    SERVING_POSITION,
+    column_name_problem,
+    table_name_problem,
+)
 from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
 from lakehouse_dagster.contract.types import UncarryableType, mapping
 
 _CRON_RANGES: Final = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-_CRON_PART: Final = re.compile(r"^(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?$")
+_CRON_PART: Final = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?")
 
 
 @dataclass
@@ -80,6 +85,12 @@ Finding = tuple[str, str, str]
 
 
 def _structure(pipeline: Pipeline, lock: SchemaLock, folder: str) -> Iterator[Finding]:
+    if pipeline.name in RESERVED_PIPELINES:
+        yield (
+            "name",
+            f"{pipeline.name!r} is a schema that an engine keeps for itself",
+            "choose another name",
+        )
     if lock.database != pipeline.source.database:
         yield (
             "source.database",
@@ -293,7 +304,7 @@ def _mart(path: str, mart: Mart) -> Iterator[Finding]:
 
 def _cron_field(text: str, low: int, high: int) -> bool:
     for part in text.split(","):
-        match = _CRON_PART.match(part)
+        match = _CRON_PART.fullmatch(part)
         if match is None:
             return False
         first, last, step = (int(value) if value else None for value in match.groups())

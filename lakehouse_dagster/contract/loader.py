@@ -207,6 +207,8 @@ def _pattern_fix(path: str) -> str:
 
 
 def _collisions(contracts: Iterable[Contract]) -> Iterator[ContractError]:
+    contracts = list(contracts)
+    schemas = {contract.marts_schema: contract for contract in contracts}
     names: dict[str, Contract] = {}
     databases: dict[str, Contract] = {}
     for contract in contracts:
@@ -217,6 +219,14 @@ def _collisions(contracts: Iterable[Contract]) -> Iterator[ContractError]:
                 file,
                 "name",
                 f"{contract.name!r} is also the pipeline of {_shown(other.folder)}",
+                "rename one of the two",
+            )
+        if contract.name in schemas:
+            other = schemas[contract.name]
+            yield ContractError(
+                file,
+                "name",
+                f"{contract.name!r} is also the schema of the marts of pipeline {other.name!r}",
                 "rename one of the two",
             )
         for number, view in enumerate(contract.views):

@@ -13,6 +13,7 @@ from sqlglot import exp
 from sqlglot.errors import OptimizeError, ParseError, SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import Scope, build_scope
 
 from lakehouse_dagster.contract.errors import ContractError
 from lakehouse_dagster.contract.schema import TableSchema
@@ -30,13 +31,19 @@ AUDIT_TYPES: Final[dict[str, str]] = {
 }
 """Trino types of the audit columns of every lake table."""
 
+UNKNOWN: Final = "unknown"
+
 _AT: Final = re.compile(r"Line:? (\d+)", re.IGNORECASE)
 _STYLED: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
 class MartColumn:
-    """An output column of a mart; ``type`` is Trino's name for it as far as it can be derived."""
+    """An output column of a mart.
+
+    ``type`` is Trino's type where the SQL alone settles it (a column of a lake table, a cast, a count) and
+    ``"unknown"`` otherwise: what a function returns is Trino's to say, and its table tells.
+    """
 
     name: str
     type: str
@@ -147,8 +154,12 @@ def read_mart(sql: str, file: str, schemas: Mapping[str, TableSchema]) -> MartQu
             int(at[1]) if at else None,
         ) from error
     annotated = annotate_types(qualified, schema=catalog, dialect=DIALECT)
+    scope = build_scope(annotated)
     columns = tuple(
-        MartColumn(projection.alias_or_name, _type_name(projection)) for projection in annotated.selects
+        MartColumn(
+            projection.alias_or_name, _type_name(projection) if _settled(projection, scope) else UNKNOWN
+        )
+        for projection in annotated.selects
     )
     names = [column.name for column in columns]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -203,10 +214,18 @@ def _trino_types(schema: TableSchema) -> dict[str, str]:
     return {column.name: mapping(column).trino for column in schema.columns}
 
 
+def _settled(projection: exp.Expr, scope: Scope | None) -> bool:
+    """Whether the SQL alone settles a projection's type; a function's result type is the engine's to say."""
+    value = projection.unalias()
+    if isinstance(value, exp.Column):
+        return scope is not None and isinstance(scope.sources.get(value.table), exp.Table)
+    return isinstance(value, (exp.Cast, exp.Count, exp.CountIf))
+
+
 def _type_name(projection: exp.Expr) -> str:
     kind = projection.type
     if kind is None or kind.this in (exp.DataType.Type.UNKNOWN, exp.DataType.Type.NULL):
-        return "unknown"
+        return UNKNOWN
     return kind.sql(DIALECT).lower()
 
 

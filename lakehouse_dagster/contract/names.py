@@ -18,18 +18,32 @@ SINK_COLUMNS: Final = ("_deleted", "_position")
 """Columns that a serving sink takes besides the view's own."""
 
 # Topics allow no more than this in a name, and Cassandra, Nessie and Trino names follow from it.
-TABLE_NAME: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", re.ASCII)
+TABLE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*", re.ASCII)
 
 # A dot separates fields in Debezium's add.fields and in CouchDB's selectors; commas and colons separate
 # options; a dollar sign begins a placeholder; quotes of any kind and control characters are refused
 # everywhere.
-COLUMN_NAME: Final = re.compile(r"^\w(?:[\w -]*[\w-])?$")
+COLUMN_NAME: Final = re.compile(r"\w(?:[\w -]*[\w-])?")
 MAX_NAME: Final = 64
+
+RESERVED_PIPELINES: Final = frozenset(
+    {
+        "information_schema",
+        "system",
+        "system_auth",
+        "system_distributed",
+        "system_schema",
+        "system_traces",
+        "system_views",
+        "system_virtual_schema",
+    }
+)
+"""Names that Cassandra's keyspaces or Trino's schemas keep for themselves."""
 
 
 def table_name_problem(name: str) -> str | None:
     """Why a source table's name cannot be carried, or None."""
-    if not TABLE_NAME.match(name) or len(name) > MAX_NAME:
+    if not TABLE_NAME.fullmatch(name) or len(name) > MAX_NAME:
         return "has characters other than letters, digits, _ and - (topics and catalogs cannot name it)"
     return None
 
@@ -43,6 +57,6 @@ def column_name_problem(name: str) -> str | None:
         return f"begins with {WIRE_PREFIX}, which is kept for the record's own metadata"
     if lowered in SINK_COLUMNS:
         return "collides with a column that the serving sinks add"
-    if not COLUMN_NAME.match(name) or len(name) > MAX_NAME:
+    if not COLUMN_NAME.fullmatch(name) or len(name) > MAX_NAME:
         return "has characters other than letters, digits, spaces, _ and - (not every engine can quote it)"
     return None

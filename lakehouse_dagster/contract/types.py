@@ -176,7 +176,7 @@ _REFUSED: Final[dict[str, str]] = {
 }
 
 _TYPE = re.compile(
-    r"^\s*(?P<base>[a-z]+)\s*(?:\((?P<args>.*)\))?(?P<flags>[a-z ]*)$", re.IGNORECASE | re.DOTALL
+    r"\s*(?P<base>[a-z]+)\s*(?:\((?P<args>.*)\))?(?P<flags>[a-z ]*)", re.IGNORECASE | re.DOTALL
 )
 _QUOTED: Final = re.compile(r"'((?:[^']|'')*)'")
 _MAX_DECIMAL: Final = 38
@@ -189,7 +189,7 @@ def type_mapping(mysql_type: str) -> TypeMapping:
     Raises:
         UncarryableType: The type is unknown or cannot be carried exactly.
     """
-    match = _TYPE.match(mysql_type)
+    match = _TYPE.fullmatch(mysql_type)
     if match is None:
         raise UncarryableType(f"type {mysql_type!r} is not a MySQL type")
     base = match["base"].lower()

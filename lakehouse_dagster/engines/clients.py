@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Clients:
     """Clients of the engines at ``endpoints``; not to be shared between threads.
 
-    ``timeout`` (seconds) bounds each request of the small status calls. ``submitter`` makes what submits Flink
-    scripts, which needs to know where the Flink client environment is installed.
+    ``timeout`` (seconds) bounds each request of the small status calls. ``submitter`` makes what submits
+    Flink scripts, which needs to know where the Flink client environment is installed.
     """
 
     def __init__(
@@ -50,7 +50,11 @@ class Clients:
         self.close()
 
     def close(self) -> None:
-        """Close every client that was made."""
+        """Say that the caller is done with the clients; here that closes them."""
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close every client that was made; asked for again, a new one is made."""
         for name in ("mysql", "kafka", "connect", "flink", "store", "nessie", "cassandra", "couchdb"):
             client = self.__dict__.pop(name, None)
             if client is not None:
@@ -139,4 +143,7 @@ class ClientSource(Protocol):
     """What hands out clients: a Dagster resource, or a stand-in in tests."""
 
     def clients(self, *, timeout: float = 10.0) -> Clients:
-        """Return new clients, to be closed by the caller. Raises ``EngineUnavailable`` when nothing is configured."""
+        """Return new clients, to be closed by the caller.
+
+        Raises ``EngineUnavailable`` when nothing is configured.
+        """

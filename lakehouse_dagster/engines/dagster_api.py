@@ -270,7 +270,7 @@ class DagsterApi:
                 description=node["description"] or "",
                 dependencies=tuple(tuple(key["path"]) for key in node["dependencyKeys"]),
                 executable=node["isExecutable"],
-                owners=tuple(o.get("team") or o.get("email") or "" for o in node["owners"]),
+                owners=tuple(f"team:{o['team']}" if "team" in o else o["email"] for o in node["owners"]),
             )
             for node in self.graphql(query)["assetNodes"]
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 #: Where an engine's name is not that of the services that `lakehouse up` takes.
 _SERVICES = {
     "dagster": "dagster-webserver dagster-daemon",

@@ -124,16 +124,20 @@ class FlinkRest:
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Details of a job as Flink gives them (vertices, timestamps, plan). EngineError 404 when unknown."""
-        return dict(self._http.json("GET", f"/jobs/{job_id}"))
+        return dict(self._job(job_id, ""))
 
     def state(self, job_id: str) -> str | None:
         """State of a job, None when the JobManager does not know it."""
-        response = self._http.request("GET", f"/jobs/{job_id}/status", accept=(404,))
-        return None if response.status_code == 404 else str(response.json()["status"])
+        try:
+            return str(self._job(job_id, "/status")["status"])
+        except EngineError as error:
+            if error.status == 404:
+                return None
+            raise
 
     def checkpoints(self, job_id: str) -> FlinkCheckpoints:
         """Checkpoint summary of a job."""
-        body = self._http.json("GET", f"/jobs/{job_id}/checkpoints")
+        body = self._job(job_id, "/checkpoints")
         counts = body["counts"]
         latest = (body.get("latest") or {}).get("completed") or {}
         return FlinkCheckpoints(
@@ -150,7 +154,7 @@ class FlinkRest:
 
     def exception(self, job_id: str) -> str:
         """Root cause of the newest failure of a job in one line, empty when it never failed."""
-        body = self._http.json("GET", f"/jobs/{job_id}/exceptions", params={"maxExceptions": 1})
+        body = self._job(job_id, "/exceptions?maxExceptions=1")
         entries = (body.get("exceptionHistory") or {}).get("entries") or []
         trace = entries[0].get("stacktrace", "") if entries else body.get("root-exception") or ""
         return root_cause(trace)
@@ -179,6 +183,16 @@ class FlinkRest:
                 raise EngineError(self.engine, f"the savepoint of job {job_id} failed: {cause}")
             time.sleep(0.2)
         raise EngineError(self.engine, f"job {job_id} did not finish its savepoint within {timeout:.0f} s")
+
+    def _job(self, job_id: str, path: str) -> Any:
+        """GET something of a job; EngineError with status 404 when the job is not known."""
+        try:
+            return self._http.json("GET", f"/jobs/{job_id}{path}")
+        except EngineError as error:
+            # Some paths answer an unknown job with 500 and a stack trace.
+            if error.status == 404 or "FlinkJobNotFoundException" in error.message:
+                raise EngineError(self.engine, f"job {job_id} is not known", status=404) from error
+            raise
 
     def _wait_ended(self, job_id: str, timeout: float) -> None:
         deadline = time.monotonic() + timeout

@@ -20,6 +20,7 @@ from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 #: Client errors that mean "nobody there" (cannot connect, gone away, lost connection, unknown host).
 _UNREACHABLE = frozenset({2002, 2003, 2005, 2006, 2013, 2055})
 _LOCK_WAIT_TIMEOUT = 1205
+_UNKNOWN_DATABASE = 1049
 
 
 @dataclass(frozen=True)
@@ -164,8 +165,9 @@ class MySqlClient:
         columns: dict[str, list[Column]] = {name: [] for name in wanted}
         for row in self.query(
             "SELECT table_name AS tab, column_name AS name, column_type AS type, is_nullable AS nullable,"
-            " ordinal_position AS position, extra AS extra, character_set_name AS charset, column_comment AS comment"
-            " FROM information_schema.columns WHERE table_schema = %s ORDER BY table_name, ordinal_position",
+            " ordinal_position AS position, extra AS extra, character_set_name AS charset,"
+            " column_comment AS comment FROM information_schema.columns WHERE table_schema = %s"
+            " ORDER BY table_name, ordinal_position",
             (database,),
         ):
             if row["tab"] in columns:
@@ -255,7 +257,13 @@ class MySqlClient:
 
     def _connection(self) -> Connection[Any]:
         if self._shared is None or not self._shared.open:
-            self._shared = self.connect(database="")
+            try:
+                self._shared = self.connect()
+            except EngineError as error:
+                if error.status != _UNKNOWN_DATABASE:
+                    raise
+                # It may still have to be created, through this very connection.
+                self._shared = self.connect(database="")
         return self._shared
 
     @contextmanager

@@ -97,6 +97,8 @@ class TrinoClient:
             with closing(connection), closing(connection.cursor()) as cursor:
                 yield cursor
         except trino.exceptions.TrinoQueryError as error:
+            if error.error_name in {"SERVER_STARTING_UP", "SERVER_SHUTTING_DOWN"}:
+                raise EngineUnavailable(self.engine, self.address, cause=_short(error)) from error
             raise EngineError(
                 self.engine, f"{error.error_name}: {error.message}", status=error.error_code
             ) from error

@@ -269,7 +269,7 @@ def follow(
                     signature = seen
                     contracts = _discover(defs_root, contracts)
             try:
-                publisher = publisher or Publisher(endpoints())
+                publisher = publisher or Publisher(endpoints(), branch=BRANCH)
                 for contract in contracts:
                     state = states.setdefault(contract.name, PublisherState())
                     publication = publisher.publish_once(contract, state)

@@ -125,7 +125,10 @@ def places(contract: Contract, clients: Clients) -> dict[PlaceName, Place]:
 
 @dataclass
 class Verifier:
-    """Compares a pipeline's source with its places. `report` gets a line at every step."""
+    """Compares a pipeline's source with its places. `report` gets a line at every step.
+
+    `wait` is what waits for changes under way, with the arguments of `settle.settle`.
+    """
 
     contract: Contract
     clients: Clients
@@ -133,6 +136,7 @@ class Verifier:
     timeout: float = 180.0
     report: Callable[[str], None] = field(default=lambda _: None)
     max_attempts: int = MAX_ATTEMPTS
+    wait: Callable[..., tuple[str, ...]] = settle
 
     def run(self) -> Report:
         """Verify; raises EngineError naming the engine when the source or a place cannot be read.
@@ -164,7 +168,7 @@ class Verifier:
             snapshot = stack.enter_context(self.clients.mysql.snapshot(contract.database, tables))
             sources = self._read_source(stack, snapshot, wanted)
             self.report("waiting until all of it has arrived everywhere")
-            unsettled = settle(
+            unsettled = self.wait(
                 contract, self.clients, snapshot.position.gtids, timeout=self.timeout, report=self.report
             )
             limit = position_limit(contract, snapshot.position)

@@ -28,7 +28,8 @@ class CouchDbDatabase:
 
     Attributes:
         name: The database.
-        id_fields: Columns whose values, joined by ``:``, are the document's id.
+        id_fields: Columns whose values, joined by ``:``, are the document's id. ``%`` and ``:`` are escaped
+            in all values but the last.
         fields: JSON form of each field, in words.
         indexes: Indexes to create.
     """
@@ -45,7 +46,7 @@ def database(contract: Contract, view: View) -> CouchDbDatabase:
     return CouchDbDatabase(
         name=view.name,
         id_fields=contract.view_key(view),
-        fields={**fields, SERVING_POSITION: "number"},
+        fields={**fields, SERVING_POSITION: "number, string above 2^53"},
         indexes=(CouchDbIndex("by-source-position", (SERVING_POSITION,)),),
     )
 

@@ -213,10 +213,10 @@ def bundles(versions: Versions) -> dict[str, Bundle]:
                         jar="lakehouse-flink-connectors.jar",
                         properties={
                             "flink.version": flink,
+                            "flink.scala.version": versions["FLINK_SCALA_VERSION"],
                             "flink.cassandra.connector.version": versions[
                                 "FLINK_CASSANDRA_CONNECTOR_VERSION"
                             ],
-                            "flink.scala.version": versions["FLINK_SCALA_VERSION"],
                         },
                     ),
                 ),
@@ -292,9 +292,7 @@ def bundles(versions: Versions) -> dict[str, Bundle]:
                         },
                     ),
                 ),
-                needs=("pyflink", "connectors")
-                if (PROJECT / "flink_jobs/connectors/pom.xml").exists()
-                else ("pyflink",),  # TEMPORARY
+                needs=("pyflink", "connectors"),
             ),
             Bundle(
                 name="jdk25",

@@ -43,7 +43,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 @app.command()
 def up(names: Names = None) -> None:
-    """Install what is missing, start every engine (or NAMES and what they need) and wait until each answers."""
+    """Install what is missing, start every engine (or NAMES and what they need), wait until each answers."""
     with _failures():
         install_and_start(Settings.load(), tuple(names or ()))
 
@@ -63,7 +63,7 @@ def down(names: Names = None) -> None:
 
 @app.command()
 def status(json: Json = False) -> None:
-    """Show what runs: version, process, port, memory, uptime, and whether it answers. Exits 1 when not all do."""
+    """Show what runs: version, process, port, memory, uptime, whether it answers. Exits 1 when not all do."""
     from lakehouse_dagster.runtime.status import human_bytes, human_seconds, read_status
 
     with _failures():
@@ -101,7 +101,7 @@ def status(json: Json = False) -> None:
 
 @app.command()
 def doctor(json: Json = False) -> None:
-    """Check what the machine must offer and name the fix for what it lacks. Exits 1 when something required is missing."""
+    """Check what the machine must offer, name the fix for what it lacks. Exits 1 when it cannot work so."""
     from lakehouse_dagster.runtime.doctor import examine, healthy, to_json
 
     with _failures():

@@ -98,7 +98,7 @@ def _engines(settings: Settings) -> list[Finding]:
     for name in provision.ENGINE_NAMES:
         try:
             found = provision.installation(settings.home, name)
-        except RuntimeError as error:
+        except RuntimeFailure as error:
             findings.append(
                 Finding(
                     f"engine {name}",

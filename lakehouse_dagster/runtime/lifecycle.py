@@ -37,7 +37,7 @@ _KEPT_BY_RESET = frozenset({"lock", "lock.holder"})
 
 @dataclass(frozen=True)
 class Event:
-    """Progress of one service: ``state`` is waiting, starting, ready, failed, skipped, stopping or stopped."""
+    """Progress of one service: waiting, starting, ready, failed, skipped, stopping or stopped."""
 
     service: str
     state: str
@@ -122,7 +122,7 @@ class Up:
     def run(self, names: Iterable[str] = ()) -> None:
         """Start ``names`` (all when empty) and what they depend on, and wait until each answers.
 
-        Raises ``StartFailure`` for services that did not start, ``RuntimeFailure`` for what forbids to begin at all.
+        Raises ``StartFailure`` for services that did not start, ``RuntimeFailure`` for what forbids to begin.
         """
         order = services.closure(names)
         with exclusive(self.settings, "up"):
@@ -206,7 +206,7 @@ class Up:
                             failures[name] += f"\n    fix: {fix}"
                     sorter.done(name)
         except BaseException:
-            # Interrupted from the keyboard, for example: the starting threads must not go on behind the user's back.
+            # Interrupted from the keyboard, for example: the threads must not go on behind the user's back.
             self._stop.set()
             raise
         finally:
@@ -261,7 +261,8 @@ class Up:
                     f"does not answer after {service.start_timeout:.0f} s; last: {last}{tail_text(log)}",
                     f"read {log}",
                 )
-            self._stop.wait(0.4)
+            # Asking costs the machine something too: often at first, then less so.
+            self._stop.wait(min(0.3 + (time.monotonic() - began) / 20, 2.0))
 
 
 class Down:
@@ -274,7 +275,7 @@ class Down:
         self.supervisor = Supervisor(settings)
 
     def run(self, names: Iterable[str] = ()) -> None:
-        """Stop ``names`` and what depends on them, dependants first; without names everything and the supervisor."""
+        """Stop ``names`` and what depends on them, dependants first; without names all and the supervisor."""
         chosen = tuple(names)
         order = services.dependants(chosen)
         if not self.settings.data.exists():
@@ -368,7 +369,7 @@ def tail_text(path: Path) -> str:
 def _installed(home: Path, engine: str) -> bool:
     try:
         provision.installation(home, engine)
-    except RuntimeError:
+    except RuntimeFailure:
         return False
     return True
 

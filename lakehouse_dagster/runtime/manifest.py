@@ -1,8 +1,8 @@
 """What an installation consists of, written down when it is complete, so that damage is noticed later.
 
 `MANIFEST` holds, per file: its size and SHA-256, or a symbolic link's target. Files that appear afterwards
-(Python's byte code, for one) are no damage. The manifest is written last and the folder is renamed to its final
-name after that: a folder under its final name is complete.
+(Python's byte code, for one) are no damage. The manifest is written last and the folder is renamed to its
+final name after that: a folder under its final name is complete.
 """
 
 from __future__ import annotations

@@ -2,26 +2,26 @@
 
 What is where below `installation(home, NAME).root`:
 
-| NAME       | contents                                                                                               |
-|------------|--------------------------------------------------------------------------------------------------------|
-| mysql      | `bin/mysqld`, `bin/mysql`, `bin/mysqladmin` (launchers); links `basedir`, `messages`, `charsets`, `plugins` |
-| kafka      | `libs/*.jar` (broker, storage tool, Connect worker); `plugins/debezium-mysql/*.jar` (`plugin.path` = `plugins`) |
-| cassandra  | `lib/*.jar` (daemon and nodetool)                                                                      |
-| minio      | `bin/minio`                                                                                            |
-| nessie     | `nessie-quarkus-runner.jar` (needs Java 25)                                                            |
-| trino      | `lib/*.jar`, `plugin/{iceberg,memory,tpch}/`, `bin/` (needs Java 25)                                   |
-| flink      | `home/` = FLINK_HOME (`bin conf lib opt plugins`); `venv/bin/python` = the PyFlink client's Python     |
-| couchdb    | `node_modules/.bin/pouchdb-server`                                                                     |
-| jdk25      | JAVA_HOME itself (`bin/java`)                                                                          |
-| pyflink    | `venv/` (what flink's `venv` points at)                                                                |
-| connectors | `lakehouse-flink-connectors.jar` (also in flink's `home/lib`)                                          |
+| NAME       | contents                                                                              |
+|------------|---------------------------------------------------------------------------------------|
+| mysql      | `bin/{mysqld,mysql,mysqladmin}` (launchers); `basedir messages charsets plugins` (links) |
+| kafka      | `libs/*.jar` (broker, storage tool, Connect worker); `plugins/debezium-mysql/*.jar`   |
+| cassandra  | `lib/*.jar` (daemon and nodetool)                                                     |
+| minio      | `bin/minio`                                                                           |
+| nessie     | `nessie-quarkus-runner.jar` (needs Java 25)                                           |
+| trino      | `lib/*.jar`, `plugin/{iceberg,memory,tpch}/` (needs Java 25)                          |
+| flink      | `home/` = FLINK_HOME (`bin conf lib opt plugins`); `venv/bin/python` = PyFlink client |
+| couchdb    | `node_modules/.bin/pouchdb-server`                                                    |
+| jdk25      | JAVA_HOME itself (`bin/java`)                                                         |
+| pyflink    | `venv/` (what flink's `venv` points at)                                               |
+| connectors | `lakehouse-flink-connectors.jar` (also in flink's `home/lib`)                         |
 
-Asked of the machine instead (Debian packages): `java17(home)` is a JAVA_HOME, `postgres_bin()` the folder with `initdb`,
-`postgres`, `pg_ctl`, `psql`, `node()` the Node.js program. `java25(home)` is the JAVA_HOME of the `jdk25` installation.
+Asked of the machine instead (Debian packages): `java17(home)` is a JAVA_HOME, `postgres_bin()` the folder
+with `initdb`, `postgres`, `pg_ctl`, `psql`, `node()` the Node.js program. `java25(home)` is that of `jdk25`.
 
-How it is kept whole: an engine is built in `engines/NAME-VERSION-FINGERPRINT.partial`, gets a manifest of all its files, and
-is renamed to its final name last. So a folder under its final name is complete, an interruption leaves only a `.partial`
-folder, and running again starts that engine over with the downloads that are in `cache/` already.
+How it is kept whole: an engine is built in `engines/NAME-VERSION-FINGERPRINT.partial`, gets a manifest of all
+its files, and is renamed to its final name last. So a folder under its final name is complete, an
+interruption leaves only a `.partial` folder, and the next run starts that engine over with what `cache/` has.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ ENGINE_NAMES: Final = (
     "pyflink",
     "connectors",
 )
-"""Everything that is installed here, the helpers of other engines (`jdk25`, `pyflink`, `connectors`) included."""
+"""Everything that is installed here, the engines' helpers (`jdk25`, `pyflink`, `connectors`) included."""
 
 LOCK_TIMEOUT: Final = 3600.0
 """Seconds to wait for another installation into the same home before giving up."""
@@ -125,7 +125,7 @@ Installer = Callable[[Bundle, Context], str | None]
 """Fills `context.target` and returns the version found, when the bundle's own is only a line of versions."""
 
 
-class NotInstalled(ProvisionError):
+class NotInstalled(ProvisionError):  # noqa: N818 - named after what the user sees
     """An engine was asked for that is not in this home, at least not in the pinned version."""
 
     def __init__(self, engine: str, home: Path) -> None:
@@ -162,7 +162,7 @@ def verify(home: Path, name: str, *, deep: bool = False) -> list[str]:
 
 
 def java17(home: Path) -> Path:
-    """Return the JAVA_HOME of the machine's JDK 17; raises `RuntimeFailure` with the fix when there is none."""
+    """Return the JAVA_HOME of the machine's JDK 17; raises `RuntimeFailure` when there is none."""
     del home  # the machine's own; the parameter keeps the two functions alike
     return java17_home()
 
@@ -180,11 +180,12 @@ def provision(
     deep: bool = False,
     lock_timeout: float = LOCK_TIMEOUT,
 ) -> dict[str, Installation]:
-    """Install what is missing of the named engines (default: all) with all they need, and return these by name.
+    """Install what is missing of the named engines (default: all) with all they need; return these by name.
 
-    What is there is compared with its manifest (`deep`: byte by byte) and installed anew when damaged. When everything is
-    complete nothing is locked, started or fetched. A second run into the same home waits `lock_timeout` seconds for the
-    first. Raises `ProvisionError` naming the engine that failed, the log and the fix; the others are finished first.
+    What is there is compared with its manifest (`deep`: byte by byte) and installed anew when damaged. When
+    all is complete nothing is locked, started or fetched. A second run into the same home waits
+    `lock_timeout` seconds for the first. Raises `ProvisionError` naming the engine that failed, the log and
+    the fix; what does not depend on it is finished first.
     """
     versions = load_versions()
     all_bundles = bundles(versions)
@@ -261,7 +262,7 @@ def run_provision(
     before: Callable[[Path, Callable[[str], None]], None] = lambda _log, _say: None,
     must_prepare: bool = False,
 ) -> dict[str, Installation]:
-    """Do the work of `provision` with a given installer; `before` runs once under the lock, before anything else."""
+    """Do the work of `provision` with a given installer; `before` runs first, under the lock."""
     found = _look(store, wanted, progress, deep=deep)
     if len(found) == len(wanted) and not must_prepare:
         return found
@@ -273,6 +274,7 @@ def run_provision(
         # Another run may have done the work while this one waited.
         found = _look(store, wanted, progress, deep=deep)
         missing = [bundle for bundle in wanted if bundle.name not in found]
+        _clean(store.engines)
         if missing:
             check_space(store.home, missing)
             found |= _Run(store, missing, found, install, progress).go()
@@ -308,7 +310,7 @@ def install_bundle(bundle: Bundle, context: Context) -> str | None:
 def prune(home: Path, versions: Versions | None = None) -> list[Path]:
     """Remove installations that the pins no longer name, and leftovers; return what was removed.
 
-    Another checkout with other pins installs its own again. Raises `ProvisionError` while an installation is running.
+    Another checkout with other pins installs its own again. Raises `ProvisionError` during an installation.
     """
     all_bundles = bundles(versions or load_versions())
     store = Store(home, all_bundles)
@@ -395,7 +397,7 @@ class _Run:
             future = self._done[bundle.name]
             try:
                 future.set_result(self._one(bundle))
-            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            except BaseException as error:  # handed to the thread that waits
                 future.set_exception(error)
 
     def _one(self, bundle: Bundle) -> Installation:
@@ -433,7 +435,6 @@ class _Run:
     ) -> Installation:
         root = self._store.root(bundle)
         partial = root.with_name(f"{root.name}.partial")
-        _remove(partial)
         partial.mkdir(parents=True)
         log.write_text(f"installing {bundle.name} {bundle.version} into {root}\n", encoding="utf-8")
         context = Context(
@@ -444,16 +445,15 @@ class _Run:
         self._store.record(bundle, partial, version)
         if root.exists():  # damaged: out of the way in one step, and only now that its successor is complete
             damaged = root.with_name(f"{root.name}.damaged")
-            _remove(damaged)
             root.rename(damaged)
             partial.rename(root)
-            _remove(damaged)
+            shutil.rmtree(damaged)
         else:
             partial.rename(root)
         return self._store.get(bundle)
 
 
-class _NeedFailed(ProvisionError):
+class _NeedFailed(ProvisionError):  # noqa: N818 - see NotInstalled
     """Not installed because something it needs could not be installed."""
 
 
@@ -533,7 +533,7 @@ def _make_home(home: Path) -> None:
 
 @contextmanager
 def _only_one(home: Path, progress: Progress, timeout: float) -> Iterator[None]:
-    """Hold the lock of this home. The operating system drops it when its holder dies, however that happens."""
+    """Hold the lock of this home; the operating system drops it when its holder dies, however."""
     home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home / "install.lock")
     owner = home / "install.owner"
@@ -561,7 +561,7 @@ def _only_one(home: Path, progress: Progress, timeout: float) -> Iterator[None]:
 
 @contextmanager
 def _interruptible(commands: Commands) -> Iterator[None]:
-    """Make an interruption or a termination end the running commands; what they began is resumed next time."""
+    """Make an interruption or a termination end the running commands."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -579,6 +579,7 @@ def _interruptible(commands: Commands) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+def _clean(engines: Path) -> None:
+    """Remove what interrupted runs left; called under the lock, so nobody is still writing there."""
+    for leftover in [*engines.glob("*.partial"), *engines.glob("*.damaged")]:
+        shutil.rmtree(leftover)

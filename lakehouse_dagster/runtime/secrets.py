@@ -75,7 +75,7 @@ def load_secrets(path: Path) -> Secrets:
 def create_secrets(path: Path) -> Secrets:
     """Return the credentials in ``path``; generate and store them first when there are none.
 
-    The file appears whole or not at all, with mode 0600 from its first byte. An existing one is never replaced.
+    The file appears whole or not at all, of mode 0600 from its first byte. An existing one is never replaced.
     """
     if path.exists():
         return load_secrets(path)

@@ -1,7 +1,7 @@
 """The supervisor daemon of one instance: its configuration, its life, and the processes below it.
 
-``supervisord`` (PyPI ``supervisor``) starts, restarts, stops and logs the processes; this module only writes its
-configuration and speaks to it over a unix socket that nobody else can open.
+``supervisord`` (PyPI ``supervisor``) starts, restarts, stops and logs the processes; this module only writes
+its configuration and speaks to it over a unix socket that nobody else can open.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ LOG_BACKUPS = 3
 """Rotated logs kept per service."""
 
 START_SECONDS = 5
-"""A process that dies sooner than this after its start counts as a failed attempt: the next one waits longer."""
+"""A process that dies sooner than this counts as a failed attempt: the next one waits longer."""
 
 START_RETRIES = 1_000_000
-"""Attempts until the supervisor would give up for good. An engine that dies must always come back, and the pause
-between attempts grows by one second each time, so this never ends in practice and never becomes a busy loop."""
+"""Attempts until the supervisor would give up for good. An engine that dies must always come back, and the
+pause between attempts grows by one second each time: this never ends, and never becomes a busy loop."""
 
 MARKER = "LAKEHOUSE_SERVICE"
 """Environment variable that names the service in each of its processes; tells our processes from others'."""
@@ -74,10 +74,10 @@ class Supervisor:
         self._pid_file = self._folder / "supervisord.pid"
         self._reload = threading.Lock()
 
-    # -- the daemon ------------------------------------------------------------------------------------------------
+    # -- the daemon ------------------------------------------------------------------------------------------
 
     def pid(self) -> int | None:
-        """Return the pid of the running daemon, or ``None``; a stale pid file of another process is not believed."""
+        """Return the pid of the running daemon, or ``None``; a stale pid file is not believed."""
         try:
             pid = int(self._pid_file.read_text(encoding="ascii"))
             if str(self._config) in psutil.Process(pid).cmdline():
@@ -162,7 +162,7 @@ class Supervisor:
             "[include]\nfiles = *.program.conf\n"
         )
 
-    # -- the services ----------------------------------------------------------------------------------------------
+    # -- the services ----------------------------------------------------------------------------------------
 
     def infos(self) -> dict[str, ProcessInfo]:
         """Return what runs or ran, by name; empty when the daemon is down."""
@@ -227,13 +227,14 @@ class _NotRunning(RuntimeFailure):
 
 
 def render_program(settings: Settings, name: str, program: Program, digest: str) -> str:
-    """Return the ``[program:NAME]`` section. It holds passwords (in the environment): the file must be private."""
+    """Return the ``[program:NAME]`` section. It holds passwords, so the file must be private."""
     environment = {
         **base_environment(settings),
         **program.environment,
         MARKER: name,
         "LAKEHOUSE_CONFIG": digest,
     }
+    log = settings.logs / f"{name}.log"  # escaped twice below, because supervisor expands this value twice
     return (
         f"[program:{name}]\n"
         f"command={_ini(shlex.join(program.command))}\n"
@@ -243,13 +244,13 @@ def render_program(settings: Settings, name: str, program: Program, digest: str)
         f"startsecs={START_SECONDS}\nstartretries={START_RETRIES}\n"
         f"stopsignal={program.stop_signal}\nstopwaitsecs={program.stop_seconds}\n"
         "stopasgroup=true\nkillasgroup=true\n"
-        f"redirect_stderr=true\nstdout_logfile={_ini(settings.logs / f'{name}.log')}\n"
+        f"redirect_stderr=true\nstdout_logfile={_ini(_ini(log))}\n"
         f"stdout_logfile_maxbytes={LOG_BYTES}\nstdout_logfile_backups={LOG_BACKUPS}\n"
     )
 
 
 def base_environment(settings: Settings) -> dict[str, str]:
-    """Return the environment every service starts from: chosen here, not inherited from whoever typed ``up``."""
+    """Return the environment every service starts from: chosen here, not inherited from who typed ``up``."""
     scripts = Path(sys.executable).parent
     return {
         "PATH": f"{scripts}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -12,6 +12,8 @@ from lakehouse_dagster.streams.decision import CALM_SECONDS, Desired
 
 PIPELINE_TAG = "lakehouse/pipeline"
 STREAM_TAG = "lakehouse/stream"
+ACTED_TAG = "lakehouse/acted"
+"""Set on a run once it really starts something; a run that found nothing to do is no start."""
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -47,7 +49,7 @@ def starts_of(
         for record in instance.get_run_records(
             dg.RunsFilter(tags=tags, created_after=moment - timedelta(seconds=CALM_SECONDS)), limit=50
         )
-        if record.dagster_run.run_id != besides
+        if record.dagster_run.run_id != besides and _tried(record.dagster_run)
     ]
     # An old run that hangs still holds the stream, so the unfinished ones are asked for regardless of their
     # age.
@@ -57,6 +59,10 @@ def starts_of(
         recent=len(records),
         seconds_since_last=_age([record.create_timestamp for record in records], moment),
     )
+
+
+def _tried(run: dg.DagsterRun) -> bool:
+    return ACTED_TAG in run.tags or run.status is dg.DagsterRunStatus.FAILURE
 
 
 def _age(created: Sequence[datetime], moment: datetime) -> float | None:

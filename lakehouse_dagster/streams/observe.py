@@ -100,6 +100,7 @@ def _flink_job(contract: Contract, stream: Stream, clients: Clients, known: Fact
         detail = clients.flink.exception(job.id) or detail
     if state in (State.RUNNING, State.STARTING):
         return replace(known, state=state, detail=detail)
+    clients.submitter  # noqa: B018 - raises EngineUnavailable when the Flink client is not installed
     checkpoint = newest_checkpoint(
         clients.store, stream.engine_name, flink_script(contract, stream).spec_hash
     )

@@ -152,7 +152,11 @@ def test_mysql_sessions_are_in_utc_and_values_exact(clients: Clients, table: str
 
 
 def test_mysql_snapshot_holds_exactly_what_its_gtids_say(clients: Clients, table: str) -> None:
-    """A writer counts its commits; each snapshot must show the count its GTID set stands for."""
+    """A writer counts its commits; each snapshot must show the count its GTID set stands for.
+
+    Other writers of the server only make the difference grow. A commit that is seen but not in the set would
+    make it smaller for one snapshot, one that is in the set but not seen greater.
+    """
     database = clients.endpoints.mysql.database
     mysql = clients.mysql
     before = mysql.executed_gtids()
@@ -181,7 +185,9 @@ def test_mysql_snapshot_holds_exactly_what_its_gtids_say(clients: Clients, table
         writer.join()
     assert len(done) > 10
     assert seen[-1][0] > seen[0][0]
-    assert all(value == transactions for value, transactions in seen), seen
+    others = [transactions - value for value, transactions in seen]
+    assert others[0] >= 0
+    assert others == sorted(others), seen
     assert mysql.contains_gtids(mysql.executed_gtids(), before)
     assert not mysql.contains_gtids(before, mysql.executed_gtids())
 

@@ -131,7 +131,7 @@ class Context:
         retrying = Retrying(
             retry=retry_if_exception_type(CommandFailed),
             stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_exponential_jitter(initial=2, max=20),
+            wait=wait_exponential_jitter(multiplier=2, max=20),
             sleep=self._sleep,
             before_sleep=self._before_retry,
             reraise=True,

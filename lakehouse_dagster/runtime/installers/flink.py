@@ -32,8 +32,8 @@ def install_flink_home(part: FlinkHome, context: Context) -> None:
         _link_new(files, home / "lib", context)
     for plugin, coordinates in part.plugins.items():
         _link_new(resolve(coordinates, context, transitive=False), home / "plugins" / plugin, context)
-    own = sorted(context.needs["connectors"].glob("*.jar")) if "connectors" in context.needs else []
-    if not own and "connectors" in context.needs:
+    own = sorted(context.needs["connectors"].glob("*.jar"))
+    if not own:
         raise context.fail(
             "this project's connectors jar is missing", "run `lakehouse install connectors --deep`"
         )

@@ -137,7 +137,8 @@ def project_model(coordinates: Sequence[str], exclude: Sequence[str]) -> str:
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<project xmlns="http://maven.apache.org/POM/4.0.0">\n'
         "  <modelVersion>4.0.0</modelVersion>\n"
-        "  <groupId>lakehouse</groupId>\n  <artifactId>bundle</artifactId>\n  <version>1</version>\n  <packaging>pom</packaging>\n  <dependencies>\n"
+        "  <groupId>lakehouse</groupId>\n  <artifactId>bundle</artifactId>\n  <version>1</version>\n"
+        "  <packaging>pom</packaging>\n  <dependencies>\n"
         + "\n".join(dependencies)
         + "\n  </dependencies>\n</project>\n"
     )

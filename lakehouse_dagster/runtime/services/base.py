@@ -1,4 +1,4 @@
-"""What one supervised service is: how its program is built, how it is asked whether it answers, how it is set up."""
+"""What a supervised service is: how its program is built, how it is asked, how it is set up."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Instance:
 
 
 class Rendering:
-    """Writes the configuration of one service from the templates in ``compose/``, and remembers a digest of it.
+    """Writes the configuration of one service from the templates in ``compose/``; remembers a digest of it.
 
     The digest becomes part of the program's environment, so a changed configuration is a changed program and
     ``up`` restarts exactly the services that it concerns.
@@ -157,8 +157,8 @@ class Service(ABC):
     engines: tuple[str, ...] = ()
     """What must be installed in ``LAKEHOUSE_HOME``; the first one gives the version."""
     note: str = ""
-    start_timeout: float = 180.0
-    """Seconds until a start that does not answer counts as failed."""
+    start_timeout: float = 300.0
+    """Seconds until a start without an answer counts as failed; generous, for busy machines."""
 
     @abstractmethod
     def program(self, rendering: Rendering) -> Program:
@@ -168,7 +168,7 @@ class Service(ABC):
     def probe(self, instance: Instance, since: float) -> str:
         """Ask the engine in its own protocol and return a few words about its answer.
 
-        ``since`` is the start of the process (seconds of the Unix epoch). Raises ``NotReady``, or whatever the
+        ``since`` is the start of the process (seconds of the Unix epoch). Raises ``NotReady``, or what the
         engine's client raises, when it does not answer as it should.
         """
 

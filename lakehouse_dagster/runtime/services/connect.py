@@ -53,7 +53,7 @@ class Connect(Service):
         )
 
     def probe(self, instance: Instance, since: float) -> str:
-        """The worker must list its connectors, which it can only after reading its own topics, and know Debezium."""
+        """The worker must list its connectors (it can once it has read its own topics) and know Debezium."""
         del since
         url = instance.endpoints.connect.url
         with httpx.Client(base_url=url, timeout=5, trust_env=False) as client:

@@ -108,7 +108,7 @@ class DagsterWebserver(_Dagster):
         )
 
     def probe(self, instance: Instance, since: float) -> str:
-        """``GET /server_info``; the code locations are named, a broken one does not make the server unready."""
+        """``GET /server_info``. A broken code location is told, but the server is ready all the same."""
         del since
         with httpx.Client(base_url=instance.endpoints.dagster.url, timeout=10, trust_env=False) as client:
             client.get("/server_info").raise_for_status()

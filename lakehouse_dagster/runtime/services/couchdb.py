@@ -17,8 +17,8 @@ class CouchDb(Service):
     ports = ("couchdb",)
     engines = ("couchdb",)
     note = (
-        "pouchdb-server stands in for CouchDB, of which no native package exists: same protocol, other program; "
-        "Compose runs the real one"
+        "pouchdb-server stands in for CouchDB, of which no native package exists: "
+        "same protocol, other program; Compose runs the real one"
     )
 
     def program(self, rendering: Rendering) -> Program:

@@ -56,7 +56,7 @@ class _Flink(Service):
     arguments: tuple[str, ...] = ()
 
     def program(self, rendering: Rendering) -> Program:
-        """Run the entry point itself, without Flink's shell scripts, so that the process is the engine's own."""
+        """Run the entry point itself, without Flink's shell scripts: the process is the engine's own."""
         instance = rendering.instance
         settings = instance.settings
         home = instance.engine("flink") / "home"
@@ -91,7 +91,7 @@ class _Flink(Service):
                     *(f"--add-opens={name}=ALL-UNNAMED" for name in _OPENS),
                     f"-XX:MaxMetaspaceSize={self.metaspace}",
                     *self.options,
-                    # What the process prints is rotated by the supervisor; Flink only shows that file in its UI.
+                    # The supervisor writes and rotates this file; Flink only shows it in its UI.
                     f"-Dlog.file={instance.log(self.name)}",
                     f"-Dlog4j.configurationFile={log4j.as_uri()}",
                 ),
@@ -145,8 +145,8 @@ class FlinkTaskManager(_Flink):
 
     def probe(self, instance: Instance, since: float) -> str:
         """The JobManager must know this TaskManager and its slots."""
-        # A TaskManager that was killed stays registered until its heartbeat times out: look for ours by its port.
-        # The name of the actor system is fixed, the port too: so a fresh heartbeat after the start decides.
+        # A TaskManager that was killed stays registered until its heartbeat times out, at the same address:
+        # only one that was heard of since the start is ours. (The field holds a time, not a duration.)
         managers = _get(instance, "/taskmanagers")["taskmanagers"]
         fresh = [item for item in managers if item["timeSinceLastHeartbeat"] / 1000 >= since]
         slots = sum(int(item["slotsNumber"]) for item in fresh)
@@ -162,6 +162,6 @@ def _get(instance: Instance, path: str) -> Any:
 
 
 def _classpath(lib: Path) -> str:
-    # Flink's own scripts put flink-dist last, so that a library in lib/ comes before a copy of it inside flink-dist.
+    # Flink's own scripts put flink-dist last, so that a library in lib/ wins over a copy inside flink-dist.
     jars = sorted(lib.glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))
     return ":".join(map(str, jars))

@@ -48,7 +48,7 @@ class Kafka(Service):
         options = (f"-Dlog4j2.configurationFile={log4j.as_uri()}",)
         if not (logs / "meta.properties").exists():
             remove_tree(logs)  # of an interrupted first start: the format writes meta.properties last
-            # 22 characters of URL-safe base64, as Kafka's own tool makes them; the name only has to be unique here.
+            # 22 characters of URL-safe base64, as Kafka's own tool makes them.
             digest = hashlib.sha256(os.fsencode(instance.settings.data)).digest()[:16]
             cluster = base64.urlsafe_b64encode(digest).decode().rstrip("=").replace("-", "_")
             command = jvm(

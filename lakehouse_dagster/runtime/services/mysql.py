@@ -35,7 +35,7 @@ class MySql(Service):
     engines = ("mysql",)
 
     def program(self, rendering: Rendering) -> Program:
-        """Initialise the data folder at first start; run ``mysqld`` through the launcher of its installation."""
+        """Initialise the data folder at first start; run ``mysqld`` by its installation's launcher."""
         instance = rendering.instance
         root = instance.engine("mysql")
         data = instance.data("mysql")

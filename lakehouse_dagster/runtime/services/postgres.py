@@ -33,7 +33,7 @@ _CAPABILITIES = {"dac_read_search": 2, "dac_override": 1}
 
 
 class Postgres(Service):
-    """PostgreSQL, which refuses to run as root: then it runs as ``postgres``, or ``nobody`` without such a user."""
+    """PostgreSQL, which refuses to run as root: then it runs as ``postgres``, or else as ``nobody``."""
 
     name = "postgres"
     title = "PostgreSQL"
@@ -187,8 +187,8 @@ def _give(path: Path, account: pwd.struct_passwd | None) -> None:
 def _as_account(account: pwd.struct_passwd | None, folder: Path) -> tuple[str, ...]:
     """Return the prefix that makes a command run as ``account``, able to reach ``folder``.
 
-    A checkout may lie under a folder that only root can enter (``/root``, ``mktemp -d``). Instead of opening such
-    folders to everybody, the server keeps the one capability that lets it pass through them.
+    A checkout may lie under a folder that only root can enter (``/root``, ``mktemp -d``). Instead of opening
+    such folders to everybody, the server keeps the one capability that lets it pass through them.
     """
     if account is None:
         return ()

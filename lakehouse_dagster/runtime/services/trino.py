@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import httpx
 import trino
 
 from lakehouse_dagster.runtime.endpoints import CATALOG
@@ -26,6 +29,7 @@ class Trino(Service):
     depends = ("nessie", "minio")
     ports = ("trino",)
     engines = ("trino", "jdk25")
+    start_timeout = 600.0
 
     def program(self, rendering: Rendering) -> Program:
         """Run the server with only the plugins that are used: each one costs memory and start-up time."""
@@ -89,7 +93,12 @@ class Trino(Service):
         """``SELECT 1``, and the lake's catalog must be there."""
         del since
         endpoint = instance.endpoints.trino
-        connection = trino.dbapi.connect(
+        url = instance.settings.url("trino")
+        with httpx.Client(base_url=url, timeout=5, trust_env=False) as client:
+            # Cheaper to ask than to send a query that is bound to fail.
+            if client.get("/v1/info").raise_for_status().json()["starting"]:
+                raise NotReady("still starting")
+        connection: Any = trino.dbapi.connect(  # type: ignore[no-untyped-call]
             host=endpoint.host,
             port=endpoint.port,
             user=endpoint.user,

@@ -28,7 +28,7 @@ REFERENCE: dict[str, tuple[str, ...]] = {
 CHUNK = 1000
 """Rows per transaction when loading or emptying a table."""
 
-_NO_SUCH_DATABASE = 1049
+_NO_SUCH_DATABASE = frozenset({1044, 1049})  # no right to it, or it does not exist
 _LOCK_SECONDS = 10
 
 
@@ -46,10 +46,10 @@ def session(client: MySqlClient, database: str) -> Iterator[Connection[Any]]:
     try:
         connection = client.connect(database=database, autocommit=False)
     except EngineError as error:
-        if error.status == _NO_SUCH_DATABASE:
+        if error.status in _NO_SUCH_DATABASE:
             raise ReplayError(
-                f"there is no database {database!r} in MySQL at {client.address}; "
-                "create it, or name another one with --database"
+                f"user {client.endpoint.user!r} sees no database {database!r} in MySQL at {client.address}; "
+                "create it and grant all on it, or name another one with --database"
             ) from error
         raise
     with client.translated(), closing(connection), closing(connection.cursor()) as cursor:

@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from lakehouse_dagster.contract import Column, ContractError, SchemaLock, TableSchema, load_contract
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.loader import COMPONENT
+
+# A busy machine is no failure: no deadline per example.
+settings.register_profile("unit", deadline=None, max_examples=50)
+settings.load_profile("unit")
 
 Write = Callable[..., Path]
 
@@ -28,11 +33,18 @@ def orders_lock() -> SchemaLock:
         "orders": TableSchema(
             name="orders",
             columns=columns(
-                "id int!", "shop char(4)!", "placed_at datetime!", "total decimal(10,2)", "note json", "paid_at datetime"
+                "id int!",
+                "shop char(4)!",
+                "placed_at datetime!",
+                "total decimal(10,2)",
+                "note json",
+                "paid_at datetime",
             ),
             primary_key=("id",),
         ),
-        "shops": TableSchema(name="shops", columns=columns("code char(4)!", "name varchar(40)!"), primary_key=("code",)),
+        "shops": TableSchema(
+            name="shops", columns=columns("code char(4)!", "name varchar(40)!"), primary_key=("code",)
+        ),
         "heap": TableSchema(name="heap", columns=columns("a int", "b int")),
         "places": TableSchema(name="places", columns=columns("id int!", "spot point!"), primary_key=("id",)),
     }

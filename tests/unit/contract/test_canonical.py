@@ -71,13 +71,22 @@ def test_timestamps_from_every_place(moment: datetime) -> None:
     expected = f"{moment.year:04d}-{expected}"
     spaced = moment.isoformat(" ", "microseconds")
     zoned = moment.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=5, minutes=30)))
-    for value in (moment, moment.replace(tzinfo=UTC), zoned, spaced, f"{spaced} UTC", moment.isoformat() + "Z"):
+    for value in (
+        moment,
+        moment.replace(tzinfo=UTC),
+        zoned,
+        spaced,
+        f"{spaced} UTC",
+        moment.isoformat() + "Z",
+    ):
         assert convert(value) == expected
 
 
 def test_timestamps_with_fewer_digits_and_wrong_ones() -> None:
     convert = canonicalizer(column("timestamp(6)"))
-    assert convert("2013-01-01 05:15:00") == convert("2013-01-01T05:15:00.0Z") == "2013-01-01T05:15:00.000000Z"
+    assert (
+        convert("2013-01-01 05:15:00") == convert("2013-01-01T05:15:00.0Z") == "2013-01-01T05:15:00.000000Z"
+    )
     assert convert("2013-01-01 05:15:00.123456000") == "2013-01-01T05:15:00.123456Z"
     assert convert("2013-01-01 05:15:00.123456789") == "!'2013-01-01 05:15:00.123456789'"
     assert convert("0000-00-00") == "!'0000-00-00'"

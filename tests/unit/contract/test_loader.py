@@ -46,7 +46,8 @@ def test_a_right_contract_loads(contract: Contract) -> None:
         contract.schema("orders").column_names
     )
     assert contract.mart_tables("sales") == ("orders",)
-    assert [(column.name, column.type) for column in contract.queries["sales"].columns][0] == ("shop", "varchar")
+    shop = contract.queries["sales"].columns[0]
+    assert (shop.name, shop.type) == ("shop", "varchar")
 
 
 def test_a_parsed_pipeline_is_taken_as_it_is(write: Write, attributes: Attributes) -> None:
@@ -57,7 +58,13 @@ def test_a_parsed_pipeline_is_taken_as_it_is(write: Write, attributes: Attribute
 
 def test_the_flights_contract_is_right() -> None:
     (flights,) = [contract for contract in discover() if contract.name == "flights"]
-    assert [table.name for table in flights.tables] == ["flights", "airlines", "airports", "planes", "weather"]
+    assert [table.name for table in flights.tables] == [
+        "flights",
+        "airlines",
+        "airports",
+        "planes",
+        "weather",
+    ]
     assert set(flights.moving_key_columns("departures_by_airport")) >= {"departs_at"}
     assert flights.mart_tables("delay_by_carrier_hour") == ("airlines", "flights")
     assert all(item.description for item in (*flights.tables, *flights.views, *flights.marts))
@@ -160,8 +167,27 @@ def test_couchdb_keeps_underscores_for_itself(
     assert "'_hidden' begins with an underscore" in found[0].problem
 
 
-@pytest.mark.parametrize("name", ["_position", "_GTID", "_committed_at", "_op", "__op", "_deleted", "a`b", 'a"b', "a.b",
-                                  "a\x00b", "a'b", "a,b", "$a", "${S3_SECRET_KEY}", " a", "a ", "", "x" * 65])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("_position", "_GTID", "_committed_at", "_op", "__op", "_deleted"),
+        *(
+            "a`b",
+            'a"b',
+            "a'b",
+            "a.b",
+            "a,b",
+            "a\x00b",
+            "$a",
+            "${S3_SECRET_KEY}",
+            " a",
+            "a ",
+            "a\n",
+            "",
+            "x" * 65,
+        ),
+    ],
+)
 def test_columns_that_collide_or_cannot_be_quoted_are_refused(
     problems: Problems, attributes: Attributes, lock: SchemaLock, name: str
 ) -> None:
@@ -177,7 +203,7 @@ def test_duplicate_names(problems: Problems, attributes: Attributes) -> None:
     attributes["tables"].append({"name": "orders"})
     attributes["views"].append(attributes["views"][1])
     attributes["marts"] += [{"name": "sales"}, {"name": "shops"}]
-    found = problems(attributes, marts={"sales": "SELECT id FROM lake.orders", "shops": "SELECT id FROM lake.orders"})
+    found = problems(attributes, marts=dict.fromkeys(("sales", "shops"), "SELECT id FROM lake.orders"))
     assert [(each.field, each.problem) for each in found] == [
         ("tables[2].name", "the name 'orders' is used twice in tables"),
         ("views[2].name", "the name 'order_documents' is used twice in views"),
@@ -222,7 +248,9 @@ def test_wrong_fields_are_named(
     assert problem.line is not None
 
 
-@pytest.mark.parametrize("cron", ["* * * *", "60 * * * *", "*/0 * * * *", "5-1 * * * *", "a b c d e", "@daily"])
+@pytest.mark.parametrize(
+    "cron", ["* * * *", "60 * * * *", "*/0 * * * *", "5-1 * * * *", "a b c d e", "@daily"]
+)
 def test_wrong_cron(problems: Problems, attributes: Attributes, cron: str) -> None:
     attributes["marts"][0]["refresh"] = cron
     assert only(problems(attributes)).field == "marts[0].refresh"
@@ -281,6 +309,13 @@ def test_discover_finds_pipelines_only_and_refuses_collisions(
     with pytest.raises(ContractError) as caught:
         discover(tmp_path)
     assert [problem.field for problem in caught.value.problems] == ["name", "views[1].name"]
+    write({**attributes, "name": "orders_marts", "views": []}, folder="again")
+    with pytest.raises(ContractError, match="also the schema of the marts of pipeline 'orders'"):
+        discover(tmp_path)
+
+
+def test_names_that_engines_keep_for_themselves(problems: Problems, attributes: Attributes) -> None:
+    assert only(problems({**attributes, "name": "system_auth"})).field == "name"
 
 
 def test_two_pipelines_in_one_file_are_refused(write: Write, attributes: Attributes) -> None:
@@ -298,7 +333,12 @@ def test_the_lock_is_written_deterministically(lock: SchemaLock, tmp_path: Path)
     assert turned.dump() == text == SchemaLock.parse(text).dump()
     assert yaml.safe_load(text) == json.loads(text)
     odd = Column(
-        name='q"\\ü', mysql_type="enum('a\"','😀')", nullable=False, position=1, comment="l1\nl2", charset="utf8mb4"
+        name='q"\\ü',
+        mysql_type="enum('a\"','😀')",
+        nullable=False,
+        position=1,
+        comment="l1\nl2",
+        charset="utf8mb4",
     )
     table = TableSchema(name="t", columns=(odd,), primary_key=(odd.name,), comment='c"')
     one = SchemaLock(database="d", tables={"t": table})

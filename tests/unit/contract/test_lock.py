@@ -40,7 +40,9 @@ def test_pipeline_folder(write: Callable[..., Path], attributes: dict[str, Any],
 
 
 def test_lines_of_fields() -> None:
-    text = "type: x\nattributes:\n  views:\n    - name: a\n    - name: b\n      columns:\n        - p\n        - q\n"
+    text = (
+        "type: x\nattributes:\n  views:\n    - name: a\n    - name: b\n      columns:\n      - p\n      - q\n"
+    )
     assert line_of(text, "attributes.views[1].columns[1]") == 8
     assert line_of(text, "attributes.views[1].columns[7]") == 6
     assert line_of(text, "attributes.nothing") == 2

@@ -15,7 +15,7 @@ def test_tables_and_columns_are_derived(lock: SchemaLock) -> None:
     sql = """
         -- a comment; with a semicolon
         WITH paid AS (SELECT shop, total, placed_at FROM lake.orders WHERE paid_at IS NOT NULL)
-        SELECT s.name, sum(p.total) AS total, count(*) AS n, max(p.placed_at) AS newest
+        SELECT s.name, sum(p.total) AS total, count(*) AS n, CAST(max(p.placed_at) AS date) AS newest
         FROM paid p JOIN lake.shops s ON s.code = p.shop
         GROUP BY s.name
         HAVING count(*) > (SELECT 1);
@@ -24,15 +24,16 @@ def test_tables_and_columns_are_derived(lock: SchemaLock) -> None:
     assert query.tables == ("orders", "shops")
     assert [(column.name, column.type) for column in query.columns] == [
         ("name", "varchar"),
-        ("total", "decimal(10, 2)"),
+        ("total", "unknown"),
         ("n", "bigint"),
-        ("newest", "timestamp(6)"),
+        ("newest", "date"),
     ]
 
 
 def test_star_and_audit_columns(lock: SchemaLock) -> None:
     assert [column.name for column in read("SELECT * FROM lake.shops", lock)][:2] == ["code", "name"]
-    assert read("SELECT max(_position) AS p, max(_committed_at) AS c FROM lake.orders", lock)[0].type == "bigint"
+    audit = read("SELECT _position, _gtid, _committed_at, _op FROM lake.orders", lock)
+    assert [column.type for column in audit] == ["bigint", "varchar", "timestamp(6)", "varchar"]
 
 
 def test_unions_and_nested_selects(lock: SchemaLock) -> None:
@@ -56,10 +57,16 @@ def test_unions_and_nested_selects(lock: SchemaLock) -> None:
         ("SELECT id FROM lake.lake.orders", "lake.lake.orders, which is not in the lake"),
         ("SELECT id FROM lake.order", "did you mean orders"),
         ("SELECT id FROM lake.heap", "not a table of this pipeline"),
-        ("SELECT 1 AS a FROM lake.orders WHERE EXISTS (SELECT 1 FROM system.runtime.nodes)", "not in the lake"),
+        (
+            "SELECT 1 AS a FROM lake.orders WHERE EXISTS (SELECT 1 FROM system.runtime.nodes)",
+            "not in the lake",
+        ),
         ("SELECT * FROM TABLE(system.query(query => 'DROP TABLE x'))", "marts/m.sql"),
         ("WITH a AS (SELECT id FROM lake.orders) SELECT b.id FROM b", "b, which is not in the lake"),
-        ("SELECT x.id FROM (WITH a AS (SELECT id FROM lake.orders) SELECT id FROM a) x, a", "a, which is not"),
+        (
+            "SELECT x.id FROM (WITH a AS (SELECT id FROM lake.orders) SELECT id FROM a) x, a",
+            "a, which is not",
+        ),
         ("SELECT totl FROM lake.orders", "did you mean total"),
         ("SELECT o.id FROM lake.shops AS o", "marts/m.sql"),
         ("SELECT count(*) FROM lake.orders", "has no name"),

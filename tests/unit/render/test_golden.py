@@ -4,8 +4,8 @@ A difference means that what the engines are told has changed. When that is mean
 
     LAKEHOUSE_UPDATE_GOLDEN=1 pytest tests/unit/render/test_golden.py
 
-and read the difference in git before committing it. ``flights`` is the sample pipeline as shipped; ``zoo`` has every
-type and names that need quoting everywhere.
+and read the difference in git before committing it. ``flights`` is the sample pipeline as shipped; ``zoo``
+has every type and names that need quoting everywhere.
 """
 
 from __future__ import annotations

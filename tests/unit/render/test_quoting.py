@@ -1,4 +1,4 @@
-"""No name or text of a contract ever becomes SQL: tokens stay what they were meant to be, whatever the text."""
+"""No name or text of a contract ever becomes SQL: tokens stay what they were, whatever the text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -14,7 +15,17 @@ from sqlglot.dialects.dialect import Dialect
 from sqlglot.dialects.trino import Trino
 from sqlglot.tokens import Tokenizer, TokenType
 
-from lakehouse_dagster.contract import Column, Contract, Mart, Pipeline, SchemaLock, Source, Table, TableSchema, View
+from lakehouse_dagster.contract import (
+    Column,
+    Contract,
+    Mart,
+    Pipeline,
+    SchemaLock,
+    Source,
+    Table,
+    TableSchema,
+    View,
+)
 from lakehouse_dagster.contract.marts import MartQuery
 from lakehouse_dagster.contract.names import column_name_problem, table_name_problem
 from lakehouse_dagster.render import cassandra, flink_sql, mysql, proof, quoting, trino
@@ -23,7 +34,8 @@ from lakehouse_dagster.render.connector import connector
 
 PLACEHOLDERS = {
     "KAFKA_BOOTSTRAP", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY", "PAIMON_WAREHOUSE", "CASSANDRA_HOST",
-    "CASSANDRA_PORT", "CASSANDRA_USERNAME", "CASSANDRA_PASSWORD", "COUCHDB_URL", "COUCHDB_USERNAME", "COUCHDB_PASSWORD",
+    "CASSANDRA_PORT", "CASSANDRA_USERNAME", "CASSANDRA_PASSWORD", "COUCHDB_URL", "COUCHDB_USERNAME",
+    "COUCHDB_PASSWORD",
 }  # fmt: skip
 
 
@@ -31,15 +43,15 @@ class Backticks(Dialect):
     """Lexical rules of Flink SQL and of MySQL's identifiers: doubled quotes, no backslashes."""
 
     class Tokenizer(Tokenizer):
-        IDENTIFIERS = ["`"]
-        IDENTIFIER_ESCAPES = ["`"]
-        QUOTES = ["'"]
-        STRING_ESCAPES = ["'"]
+        IDENTIFIERS: ClassVar = ["`"]
+        IDENTIFIER_ESCAPES: ClassVar = ["`"]
+        QUOTES: ClassVar = ["'"]
+        STRING_ESCAPES: ClassVar = ["'"]
 
 
 nasty = st.sampled_from(
-    ["`", '"', "'", "''", "``", '""', "\\", "\\'", ";", "--", "/*", "*/", "\n", "{", "${S3_SECRET_KEY}", "%s", " ", ")",
-     "x", "É", "😀", "\u2028", "'; DROP TABLE a; --", "` (x INT); --", '" UNION SELECT 1 --', "$$"]
+    ["`", '"', "'", "''", "``", '""', "\\", "\\'", ";", "--", "/*", "*/", "\n", "{", "${S3_SECRET_KEY}", "%s",
+     " ", ")", "x", "É", "😀", "\u2028", "'; DROP TABLE a; --", "` (x INT); --", '" UNION SELECT 1 --', "$$"]
 )  # fmt: skip
 names = st.one_of(
     st.lists(nasty, min_size=1, max_size=5).map("".join), st.text(min_size=1, max_size=12)
@@ -56,7 +68,11 @@ def texts(dialect: type[Dialect], sql: str, kind: TokenType) -> list[str]:
 
 @given(names)
 def test_a_quoted_name_is_one_token_with_the_same_text(name: str) -> None:
-    for dialect, quoted in ((Backticks, quoting.flink(name)), (Backticks, quoting.mysql(name)), (Trino, quoting.double(name))):
+    for dialect, quoted in (
+        (Backticks, quoting.flink(name)),
+        (Backticks, quoting.mysql(name)),
+        (Trino, quoting.double(name)),
+    ):
         assert kinds(dialect, f"SELECT {quoted} FROM t")[1:3] == [TokenType.IDENTIFIER, TokenType.FROM]
         assert texts(dialect, quoted, TokenType.IDENTIFIER) == [name]
     for dialect in (Backticks, Trino):
@@ -122,10 +138,15 @@ def test_hostile_names_never_change_a_statement(table: str, column: str, text: s
         assert kinds(Backticks, theirs) == kinds(Backticks, ours)
         ids = texts(Backticks, ours, TokenType.IDENTIFIER)
         expected = [
-            {"t": table, "c": column, "source_t": f"source_{table}", "proof_t": f"proof_{table}", "__before_c": f"__before_{column}"}
-            .get(name, name)
+            {
+                "t": table,
+                "c": column,
+                "source_t": f"source_{table}",
+                "proof_t": f"proof_{table}",
+                "__before_c": f"__before_{column}",
+            }.get(name, name)
             for name in ids
-        ]  # fmt: skip
+        ]
         assert texts(Backticks, theirs, TokenType.IDENTIFIER) == expected
     for ours, theirs in (
         (mysql.source_select(plain, "t"), mysql.source_select(hostile, table)),
@@ -149,12 +170,21 @@ def test_what_the_contract_lets_through_is_safe_outside_sql_too(name: str) -> No
         assert re.fullmatch(r"[A-Za-z0-9_-]+", name)
 
 
-@given(st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_-]{0,20}\Z"), st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_-]{0,20}\Z"))
+@given(
+    st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_-]{0,20}\Z"),
+    st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_-]{0,20}\Z"),
+)
 def test_the_connector_matches_exactly_its_own_tables(table: str, other: str) -> None:
     made = contract(table, "c", "")
     config = connector(made, mysql_host="h", mysql_port=1, kafka_bootstrap="k").config
-    assert json.loads(connector(made, mysql_host="h", mysql_port=1, kafka_bootstrap="k").to_json())["config"] == config
-    for pattern, prefix in ((config["table.include.list"], "d."), (config[f"predicates.flatten_{table}.pattern"], "p.d.")):
+    assert (
+        json.loads(connector(made, mysql_host="h", mysql_port=1, kafka_bootstrap="k").to_json())["config"]
+        == config
+    )
+    for pattern, prefix in (
+        (config["table.include.list"], "d."),
+        (config[f"predicates.flatten_{table}.pattern"], "p.d."),
+    ):
         assert re.fullmatch(pattern, f"{prefix}{table}")
         assert bool(re.fullmatch(pattern, f"{prefix}{other}")) == (table == other)
         assert not re.fullmatch(pattern, f"{prefix[:-1]}x{table}")

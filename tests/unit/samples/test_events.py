@@ -133,7 +133,12 @@ def test_the_seed_decides_and_nothing_else(data: FlightData, of_day: Any) -> Non
     assert other != again
     # A fixed point: whoever changes the generator breaks replays that are under way, and should know it.
     first = again[0]
-    assert (len(again), first.kind, first.flight_id, str(first.at)) == (2582, "schedule", 17, "2012-12-31 23:00:57")
+    assert (len(again), first.kind, first.flight_id, str(first.at)) == (
+        2582,
+        "schedule",
+        17,
+        "2012-12-31 23:00:57",
+    )
 
 
 def test_the_stream_can_be_resumed_after_any_change(of_day: Any) -> None:

@@ -1,0 +1,427 @@
+"""The publisher against the real object store and the real Nessie.
+
+The lake tables are made by hand here: Iceberg metadata as Paimon writes it, without data. So every moment of
+a publication can be brought about on purpose; the end-to-end tests publish what Flink writes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+
+from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.model import Pipeline, Source, Table
+from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
+from lakehouse_dagster.engines.clients import Clients
+from lakehouse_dagster.engines.endpoints import Endpoints
+from lakehouse_dagster.engines.errors import ConflictError, EngineError, EngineUnavailable
+from lakehouse_dagster.engines.nessie import Operation, PutTable, Reference
+from lakehouse_dagster.governance import publisher as module
+from lakehouse_dagster.governance.publisher import Publisher, PublisherState, follow
+
+pytestmark = pytest.mark.engine
+
+MANIFEST_LIST = {
+    "type": "record",
+    "name": "manifest_file",
+    "fields": [{"name": "manifest_path", "type": "string", "field-id": 500}],
+}
+BOUND = {
+    "type": "record",
+    "name": "bound",
+    "fields": [{"name": "key", "type": "int"}, {"name": "value", "type": "bytes"}],
+}
+MANIFEST = {
+    "type": "record",
+    "name": "manifest_entry",
+    "fields": [
+        {"name": "status", "type": "int"},
+        {
+            "name": "data_file",
+            "type": {
+                "type": "record",
+                "name": "data_file",
+                "fields": [{"name": "upper_bounds", "type": ["null", {"type": "array", "items": BOUND}]}],
+            },
+        },
+    ],
+}
+
+
+def avro(schema: Any, records: list[dict[str, Any]]) -> bytes:
+    raw = io.BytesIO()
+    fastavro.writer(raw, schema, records)
+    return raw.getvalue()
+
+
+class Lake:
+    """Tables of one pipeline as Paimon would leave them, written by hand."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.name = f"zz_{uuid.uuid4().hex[:8]}"
+        self.clients = clients
+        column = Column(name="id", mysql_type="int", nullable=False, position=1)
+        tables = {t: TableSchema(name=t, columns=(column,), primary_key=("id",)) for t in ("a", "b")}
+        self.contract = Contract(
+            folder=Path("/nonexistent"),
+            pipeline=Pipeline(
+                name=self.name,
+                owner="team:test",
+                source=Source(database="airline"),
+                tables=(Table(name="a"), Table(name="b")),
+            ),
+            lock=SchemaLock(database="airline", tables=tables),
+            queries={},
+        )
+
+    def folder(self, table: str) -> str:
+        return f"{self.clients.paimon.location(self.name, table)}/metadata"
+
+    def write(self, table: str, version: int, *, hint: bool = True, metadata: bool = True) -> None:
+        """Write version N of a table; its newest row has position 1000 * N."""
+        store, folder = self.clients.store, self.folder(table)
+        bounds = [
+            {"key": 1, "value": (1000 * version).to_bytes(8, "little", signed=True)},
+            {"key": 2, "value": (1_357_000_000_000_000 + version).to_bytes(8, "little", signed=True)},
+        ]
+        files = [
+            {"status": 1, "data_file": {"upper_bounds": bounds}},
+            {"status": 0, "data_file": {"upper_bounds": None}},
+            {"status": 2, "data_file": {"upper_bounds": [{"key": 1, "value": b"\x7f" * 8}]}},
+        ]
+        store.put(f"{folder}/manifest-{version}.avro", avro(MANIFEST, files))
+        store.put(
+            f"{folder}/snap-{version}.avro",
+            avro(MANIFEST_LIST, [{"manifest_path": f"{folder}/manifest-{version}.avro"}]),
+        )
+        fields = [("id", 0), ("_position", 1), ("_committed_at", 2)]
+        body = {
+            "format-version": 2,
+            "last-updated-ms": 1_700_000_000_000 + version,
+            "current-schema-id": 0,
+            "schemas": [{"schema-id": 0, "fields": [{"name": n, "id": i} for n, i in fields]}],
+            "default-spec-id": 0,
+            "default-sort-order-id": 0,
+            "current-snapshot-id": version,
+            "snapshots": [
+                {
+                    "snapshot-id": version,
+                    "manifest-list": f"{folder}/snap-{version}.avro",
+                    "summary": {"total-records": str(10 * version), "total-files-size": "1234"},
+                }
+            ],
+        }
+        if metadata:
+            store.put(f"{folder}/v{version}.metadata.json", json.dumps(body).encode())
+        if hint:
+            store.put(f"{folder}/version-hint.text", str(version).encode())
+
+    def shown(self, branch: str) -> dict[str, int]:
+        """Snapshot id per table that the branch shows."""
+        keys = [(self.name, table.name) for table in self.contract.tables]
+        reference = self.clients.nessie.get_reference(branch)
+        found = self.clients.nessie.get_tables(keys, reference)
+        return {key[1]: table.snapshot_id for key, table in found.items()}
+
+
+@pytest.fixture
+def lake(clients: Clients) -> Iterator[Lake]:
+    found = Lake(clients)
+    yield found
+    clients.store.delete_prefix(f"{clients.paimon.warehouse}/{found.name}.db/")
+
+
+@pytest.fixture
+def branch(clients: Clients) -> Iterator[str]:
+    name = f"zz-{uuid.uuid4().hex[:8]}"
+    clients.nessie.create_reference(name, clients.nessie.get_reference("main"))
+    yield name
+    clients.nessie.delete_reference(clients.nessie.get_reference(name))
+
+
+@pytest.fixture
+def publisher(endpoints: Endpoints, branch: str) -> Iterator[Publisher]:
+    found = Publisher(endpoints, branch=branch, requested_by="a test")
+    yield found
+    found.close()
+
+
+def commits(clients: Clients, branch: str) -> list[str]:
+    return [entry.message for entry in clients.nessie.log(branch, limit=20)]
+
+
+def test_nothing_is_published_before_there_are_tables(lake: Lake, publisher: Publisher, branch: str) -> None:
+    state = PublisherState()
+    before = lake.clients.nessie.get_reference(branch)
+    assert publisher.publish_once(lake.contract) is None
+    assert publisher.publish_once(lake.contract, state) is None
+    assert publisher.publish_once(lake.contract, state) is None
+    assert lake.clients.nessie.get_reference(branch) == before
+
+
+def test_all_tables_go_into_one_commit_with_what_they_hold(
+    lake: Lake, publisher: Publisher, branch: str
+) -> None:
+    lake.write("a", 3)
+    lake.write("b", 7)
+    before = commits(lake.clients, branch)
+    publication = publisher.publish_once(lake.contract)
+    assert publication is not None
+    assert publication.changed == ("a", "b")
+    assert publication.tables["a"].position == 3000
+    assert publication.tables["a"].rows == 30
+    assert publication.tables["a"].committed_at == "2013-01-01T00:26:40.000003+00:00"
+    assert lake.shown(branch) == {"a": 3, "b": 7}
+    entry = lake.clients.nessie.log(branch, limit=1)[0]
+    assert entry.hash == publication.hash
+    assert entry.properties["lakehouse.table.a.paimon-snapshot"] == "3"
+    assert entry.properties["lakehouse.table.b.position"] == "7000"
+    assert entry.properties["lakehouse.requested-by"] == "a test"
+    assert entry.properties["lakehouse.publisher"] == publisher.id
+    assert len(commits(lake.clients, branch)) == min(20, len(before) + 1)
+
+
+def test_publishing_again_changes_nothing(lake: Lake, publisher: Publisher, branch: str) -> None:
+    lake.write("a", 1)
+    assert publisher.publish_once(lake.contract) is not None
+    head = lake.clients.nessie.get_reference(branch)
+    assert publisher.publish_once(lake.contract) is None
+    assert publisher.publish_once(lake.contract, PublisherState()) is None
+    assert lake.clients.nessie.get_reference(branch) == head
+
+
+def test_only_the_table_that_moved_is_touched(lake: Lake, publisher: Publisher, branch: str) -> None:
+    state = PublisherState()
+    lake.write("a", 1)
+    lake.write("b", 1)
+    assert publisher.publish_once(lake.contract, state) is not None
+    lake.write("b", 2)
+    publication = publisher.publish_once(lake.contract, state)
+    assert publication is not None
+    assert publication.changed == ("b",)
+    assert set(publication.tables) == {"a", "b"}
+    assert lake.shown(branch) == {"a": 1, "b": 2}
+    assert commits(lake.clients, branch)[0] == f"publish {lake.name}: b@2"
+
+
+def test_a_hint_to_metadata_that_is_gone_is_never_published(
+    lake: Lake, publisher: Publisher, branch: str
+) -> None:
+    state = PublisherState()
+    lake.write("a", 1)
+    assert publisher.publish_once(lake.contract, state) is not None
+    lake.write("a", 2, metadata=False)
+    with pytest.raises(EngineError, match="does not exist"):
+        publisher.publish_once(lake.contract, state)
+    assert lake.shown(branch) == {"a": 1}
+    lake.write("a", 2)
+    # The news survived the error.
+    assert publisher.publish_once(lake.contract, state) is not None
+    assert lake.shown(branch) == {"a": 2}
+
+
+def test_the_hint_is_read_again_when_the_metadata_it_named_is_gone(
+    lake: Lake, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.write("a", 2)
+    real = publisher.paimon.store.get
+    stale = [b"1"]
+
+    def get(location: str) -> bytes | None:
+        return stale.pop() if stale and location.endswith("version-hint.text") else real(location)
+
+    monkeypatch.setattr(publisher.paimon.store, "get", get)
+    found = publisher.paimon.iceberg(lake.name, "a")
+    assert found is not None
+    assert found.version == 2
+
+
+def test_a_lost_race_is_run_again_with_what_the_winner_left(
+    lake: Lake, publisher: Publisher, branch: str, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = PublisherState()
+    lake.write("a", 1)
+    assert publisher.publish_once(lake.contract, state) is not None
+    lake.write("a", 2)
+    lake.write("b", 1)
+    other = Publisher(endpoints, branch=branch)
+    real = publisher.nessie.commit
+    lost: list[ConflictError] = []
+
+    def commit(operations: list[Operation], message: str, **kwargs: Any) -> Reference:
+        if not lost:
+            # Somebody is quicker, and the lake has moved on since.
+            assert other.publish_once(lake.contract) is not None
+            lake.write("a", 3)
+        try:
+            return real(operations, message, **kwargs)
+        except ConflictError as error:
+            lost.append(error)
+            raise
+
+    monkeypatch.setattr(publisher.nessie, "commit", commit)
+    publication = publisher.publish_once(lake.contract, state)
+    other.close()
+    assert len(lost) == 1
+    assert publication is not None
+    assert publication.changed == ("a",)
+    assert lake.shown(branch) == {"a": 3, "b": 1}
+
+
+def test_two_publishers_at_once_never_move_a_table_back(
+    lake: Lake, endpoints: Endpoints, branch: str
+) -> None:
+    """Both follow the lake while it is written: the branch ends at the newest and went only forward."""
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        publisher, state = Publisher(endpoints, branch=branch), PublisherState()
+        try:
+            while not stop.is_set():
+                publisher.publish_once(lake.contract, state, attempts=20)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            publisher.close()
+
+    lake.write("a", 1)
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for version in range(2, 40):
+        lake.write("a", version)
+        lake.write("b", version)
+    deadline = time.monotonic() + 20
+    while lake.shown(branch) != {"a": 39, "b": 39} and time.monotonic() < deadline:
+        time.sleep(0.1)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert lake.shown(branch) == {"a": 39, "b": 39}
+    history = [entry for entry in lake.clients.nessie.log(branch, limit=500) if lake.name in entry.message]
+    for table in ("a", "b"):
+        moved = [
+            int(part.partition("@")[2])
+            for entry in reversed(history)
+            for part in entry.message.partition(": ")[2].split(", ")
+            if part.startswith(f"{table}@")
+        ]
+        assert moved == sorted(set(moved)), f"table {table} went {moved}"
+
+
+def test_what_somebody_else_moved_stays_until_the_next_change(
+    lake: Lake, publisher: Publisher, branch: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = PublisherState()
+    lake.write("a", 1)
+    lake.write("a", 2)
+    assert publisher.publish_once(lake.contract, state) is not None
+    key = (lake.name, "a")
+    head = lake.clients.nessie.get_reference(branch)
+    held = lake.clients.nessie.get_tables([key], head)[key]
+    older = replace(held, metadata_location=f"{lake.folder('a')}/v1.metadata.json", snapshot_id=1)
+    lake.clients.nessie.commit([PutTable(key, older)], "roll back", reference=head)
+    state.next_recheck = 0.0
+    with caplog.at_level(logging.WARNING):
+        assert publisher.publish_once(lake.contract, state) is None
+    assert "somebody else moved a" in caplog.text
+    assert lake.shown(branch) == {"a": 1}
+    lake.write("a", 3)
+    assert publisher.publish_once(lake.contract, state) is not None
+    assert lake.shown(branch) == {"a": 3}
+
+
+def test_a_table_the_branch_lost_comes_back(lake: Lake, publisher: Publisher, branch: str) -> None:
+    from lakehouse_dagster.engines.nessie import Delete
+
+    state = PublisherState()
+    lake.write("a", 1)
+    assert publisher.publish_once(lake.contract, state) is not None
+    head = lake.clients.nessie.get_reference(branch)
+    lake.clients.nessie.commit([Delete((lake.name, "a"))], "drop", reference=head)
+    assert lake.shown(branch) == {}
+    state.next_recheck = 0.0
+    assert publisher.publish_once(lake.contract, state) is not None
+    assert lake.shown(branch) == {"a": 1}
+
+
+def test_a_publisher_killed_at_any_point_leaves_nothing_to_mend(
+    lake: Lake, publisher: Publisher, branch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the commit nothing happened, after it everything; a new publisher goes on either way."""
+    state = PublisherState()
+    lake.write("a", 1)
+    real = publisher.nessie.commit
+
+    def die_before(*_: object, **__: object) -> Reference:
+        raise KeyboardInterrupt
+
+    def die_after(*arguments: Any, **kwargs: Any) -> Reference:
+        real(*arguments, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(publisher.nessie, "commit", die_before)
+    with pytest.raises(KeyboardInterrupt):
+        publisher.publish_once(lake.contract, state)
+    assert lake.shown(branch) == {}
+    monkeypatch.setattr(publisher.nessie, "commit", die_after)
+    with pytest.raises(KeyboardInterrupt):
+        publisher.publish_once(lake.contract, PublisherState())
+    assert lake.shown(branch) == {"a": 1}
+    monkeypatch.setattr(publisher.nessie, "commit", real)
+    assert publisher.publish_once(lake.contract, PublisherState()) is None
+    assert publisher.publish_once(lake.contract, state) is None
+
+
+def test_following_waits_for_unreachable_engines_and_then_publishes(
+    lake: Lake,
+    endpoints: Endpoints,
+    branch: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[int] = []
+
+    def addresses() -> Endpoints:
+        asked.append(1)
+        if len(asked) == 1:
+            raise EngineUnavailable("nessie", "nowhere", "start it")
+        return endpoints
+
+    monkeypatch.setattr(module, "BRANCH", branch)
+    monkeypatch.setattr(module, "discover", lambda _: [lake.contract])
+    lake.write("a", 1)
+    stop = threading.Event()
+    with caplog.at_level(logging.INFO):
+        thread = threading.Thread(target=follow, args=(addresses, stop), kwargs={"defs_root": tmp_path})
+        thread.start()
+        try:
+            deadline = time.monotonic() + 15
+            while lake.shown(branch) != {"a": 1} and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert lake.shown(branch) == {"a": 1}
+            written = time.monotonic()
+            lake.write("a", 2)
+            while lake.shown(branch) != {"a": 2} and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert time.monotonic() - written < 3
+        finally:
+            stop.set()
+            thread.join(10)
+    assert not thread.is_alive()
+    assert caplog.text.count("no answer at nowhere") == 1
+    assert "engines answer again" in caplog.text

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from lakehouse_dagster.runtime.bundles import Bundle, bundles, fingerprint, with_needs
+from lakehouse_dagster.runtime.errors import RuntimeFailure
+from lakehouse_dagster.runtime.installers.maven import parse_listing, project_model
+from lakehouse_dagster.runtime.provision import ENGINE_NAMES
+from lakehouse_dagster.runtime.versions import Versions, load_versions
+
+
+def changed(key: str, value: str) -> Versions:
+    versions = load_versions()
+    return Versions({**versions, key: value}, versions.path)
+
+
+def test_every_bundle_is_an_engine_name() -> None:
+    assert set(bundles(load_versions())) == set(ENGINE_NAMES)
+
+
+def test_a_pin_changes_the_fingerprints_of_what_it_is_in_and_of_what_needs_that() -> None:
+    before, after = bundles(load_versions()), bundles(changed("JDK25_VERSION", "25.9.9"))
+    moved = {name for name in before if fingerprint(name, before) != fingerprint(name, after)}
+    assert moved == {"jdk25", "nessie", "trino"}
+
+
+def test_every_pin_is_used() -> None:
+    """A pin that changes no fingerprint installs nothing: it would be a version that nobody obeys."""
+    # Of the machine, of Maven itself, or only there when the machine has no Go.
+    elsewhere = {"POSTGRES_MAJOR", "JAVA17_MAJOR", "MAVEN_DEPENDENCY_PLUGIN_VERSION"}
+    before = bundles(load_versions())
+    prints = {name: fingerprint(name, before) for name in before}
+    for key in set(load_versions()) - elsewhere:
+        after = bundles(changed(key, "0.0.1"))
+        assert {name: fingerprint(name, after) for name in after} != prints, f"{key} is pinned and not used"
+
+
+def test_sources_of_our_own_jar_are_part_of_its_fingerprint(tmp_path: Path) -> None:
+    def bundle(version: str = "1") -> dict[str, Bundle]:
+        return {"own": Bundle("own", "own", version, "maven", 1, (), inputs=("module",))}
+
+    source = tmp_path / "module" / "src" / "main" / "A.java"
+    source.parent.mkdir(parents=True)
+    source.write_text("class A {}")
+    (tmp_path / "module" / "pom.xml").write_text("<project/>")
+    first = fingerprint("own", bundle(), tmp_path)
+    built = tmp_path / "module" / "target" / "main" / "A.class"
+    built.parent.mkdir(parents=True)
+    built.write_text("built")
+    assert fingerprint("own", bundle(), tmp_path) == first
+    source.write_text("class A { }")
+    assert fingerprint("own", bundle(), tmp_path) != first
+    shutil.rmtree(tmp_path / "module")
+    with pytest.raises(RuntimeFailure, match="module is missing"):
+        fingerprint("own", bundle(), tmp_path)
+
+
+def test_needed_bundles_come_first_and_once() -> None:
+    names = [bundle.name for bundle in with_needs(bundles(load_versions()), ["flink", "trino", "nessie"])]
+    assert names == ["pyflink", "connectors", "flink", "jdk25", "trino", "nessie"]
+
+
+def test_an_unknown_engine_is_refused_with_the_choice() -> None:
+    with pytest.raises(RuntimeFailure, match=r"no engine 'oracle'(.|\n)*choose from kafka"):
+        with_needs(bundles(load_versions()), ["oracle"])
+
+
+def test_the_generated_project_names_types_classifiers_and_exclusions() -> None:
+    text = project_model(["g:a:1", "g:b:2:tar.gz", "g:c:3:jar:runner"], ["x:*"])
+    space = "{http://maven.apache.org/POM/4.0.0}"
+    found = [
+        {child.tag.removeprefix(space): child.text for child in dependency if child.text}
+        for dependency in ElementTree.fromstring(text).iter(f"{space}dependency")
+    ]
+    assert found == [
+        {"groupId": "g", "artifactId": "a", "version": "1"},
+        {"groupId": "g", "artifactId": "b", "version": "2", "type": "tar.gz"},
+        {"groupId": "g", "artifactId": "c", "version": "3", "type": "jar", "classifier": "runner"},
+    ]
+    assert text.count("<groupId>x</groupId><artifactId>*</artifactId>") == 3
+
+
+def test_mavens_listing_is_read_with_colours_modules_and_classifiers() -> None:
+    listing = (
+        "\nThe following files have been resolved:\n"
+        "   g:a:jar:1:compile:/m2/a-1.jar\x1b[36m -- module a.b\x1b[0;1m (auto)\x1b[m\n"
+        "   g:c:jar:runner:3:compile:/m2/c-3-runner.jar\n"
+        "   none\n"
+    )
+    assert parse_listing(listing) == [Path("/m2/a-1.jar"), Path("/m2/c-3-runner.jar")]
