@@ -20,7 +20,8 @@ belongs between single quotes. A missing variable is an error that names it.
 
 Environment: ``FLINK_REST`` (host:port of the JobManager's REST endpoint, required), ``FLINK_HOME`` (a Flink
 distribution whose ``lib`` holds the connectors; required, because the client plans with their classes),
-``FLINK_CONF_DIR`` (optional client configuration), ``JVM_ARGS`` (optional, replaces the client JVM's default flags).
+``FLINK_CONF_DIR`` (optional client configuration), ``JVM_ARGS`` (optional, replaces the client JVM's default flags);
+batch scripts that write to S3 also ``S3_ENDPOINT``, ``S3_ACCESS_KEY`` and ``S3_SECRET_KEY``.
 
 Output: log lines go to standard error. The last line of standard output is one JSON object,
 ``{"job_id": "...", "name": "...", "seconds": {"client": 1.9, "statements": 2.0, "submit": 1.1, "job": 9.8}}``
@@ -78,7 +79,13 @@ class Script:
             raise BadInput(f"{path} is not JSON: {error}") from error
         if not isinstance(data, dict):
             raise BadInput(f"{path} must hold a JSON object")
-        fields: dict[str, type] = {"name": str, "settings": dict, "statements": list, "inserts": list, "wait": bool}
+        fields: dict[str, type] = {
+            "name": str,
+            "settings": dict,
+            "statements": list,
+            "inserts": list,
+            "wait": bool,
+        }
         unknown = sorted(set(data) - set(fields))
         if unknown:
             raise BadInput(f"{path}: unknown field {unknown[0]!r}; known are {', '.join(fields)}")
@@ -105,7 +112,9 @@ class Script:
         texts = (*self.settings.values(), *self.statements, *self.inserts)
         missing = sorted({name for text in texts for name in _VARIABLE.findall(text) if name not in environ})
         if missing:
-            raise BadInput(f"script {self.name!r} needs environment variables that are not set: {', '.join(missing)}")
+            raise BadInput(
+                f"script {self.name!r} needs environment variables that are not set: {', '.join(missing)}"
+            )
 
         def plain(text: str) -> str:
             return _VARIABLE.sub(lambda match: environ[match[1]], text)
@@ -175,6 +184,8 @@ def submit(script: Script, configuration: Mapping[str, str]) -> dict[str, Any]:
     for key, value in configuration.items():
         conf.set_string(key, value)
     batch = configuration.get("execution.runtime-mode", "STREAMING").upper() == "BATCH"
+    if batch:
+        open_object_store(os.environ)
     builder = EnvironmentSettings.new_instance().with_configuration(conf)
     builder = builder.in_batch_mode() if batch else builder.in_streaming_mode()
     table_env = TableEnvironment.create(builder.build())
@@ -199,6 +210,25 @@ def submit(script: Script, configuration: Mapping[str, str]) -> dict[str, Any]:
     return {"job_id": job_id, "name": configuration["pipeline.name"], "seconds": seconds}
 
 
+def open_object_store(environ: Mapping[str, str]) -> None:
+    """Give the client's JVM the S3 plugin, with the keys of ``S3_ENDPOINT``, ``S3_ACCESS_KEY`` and ``S3_SECRET_KEY``.
+
+    Only the cluster loads plugins by itself, but the batch form of the filesystem connector makes its staging folder
+    in the client. The keys stay in this process: they are no part of the job's configuration.
+    """
+    from pyflink.java_gateway import get_gateway
+
+    jvm = get_gateway().jvm
+    conf = jvm.org.apache.flink.configuration.Configuration()
+    if "S3_ENDPOINT" in environ:
+        conf.setString("s3.endpoint", environ["S3_ENDPOINT"])
+        conf.setString("s3.access-key", environ.get("S3_ACCESS_KEY", ""))
+        conf.setString("s3.secret-key", environ.get("S3_SECRET_KEY", ""))
+        conf.setString("s3.path.style.access", "true")
+    plugins = jvm.org.apache.flink.core.plugin.PluginUtils.createPluginManagerFromRootFolder(conf)
+    jvm.org.apache.flink.core.fs.FileSystem.initialize(conf, plugins)
+
+
 def _since(started: float) -> float:
     return round(time.monotonic() - started, 2)
 
@@ -214,15 +244,21 @@ def _attempt(what: str, action: Callable[[], Any]) -> Any:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry; returns the exit status (0 submitted, 1 Flink refused or the job failed, 2 bad input)."""
-    parser = argparse.ArgumentParser(description="Submit a rendered Flink SQL script to the cluster at FLINK_REST.")
-    parser.add_argument("--script", required=True, type=Path, help="JSON file, format in this module's documentation")
+    parser = argparse.ArgumentParser(
+        description="Submit a rendered Flink SQL script to the cluster at FLINK_REST."
+    )
+    parser.add_argument(
+        "--script", required=True, type=Path, help="JSON file, format in this module's documentation"
+    )
     parser.add_argument("--savepoint", help="checkpoint or savepoint to start from (as Flink names it)")
     arguments = parser.parse_args(argv)
     os.environ.setdefault("JVM_ARGS", CLIENT_JVM_ARGS)
     try:
         script = Script.load(arguments.script).resolved(os.environ)
         if "FLINK_HOME" not in os.environ:
-            raise BadInput("FLINK_HOME is not set; it must name the Flink distribution with the connectors in lib")
+            raise BadInput(
+                "FLINK_HOME is not set; it must name the Flink distribution with the connectors in lib"
+            )
         answer = submit(script, client_configuration(script, os.environ, arguments.savepoint))
     except (BadInput, JobFailed) as error:
         print(json.dumps({"error": masked(str(error), os.environ)}), flush=True)

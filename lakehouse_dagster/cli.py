@@ -42,6 +42,12 @@ COMMANDS: dict[str, _Area] = {
     "lock": _Area(
         "lakehouse_dagster.contract.commands", "lock_command", "Lock a pipeline's source schema.", "Pipelines"
     ),
+    "check": _Area(
+        "lakehouse_dagster.contract.commands",
+        "check_command",
+        "Check every pipeline's contract.",
+        "Pipelines",
+    ),
     "render": _Area(
         "lakehouse_dagster.contract.commands",
         "render_command",

@@ -70,6 +70,10 @@ class ColumnBounds:
 
     position: int | None
     committed_at: datetime | None
+    rows: int | None = None
+    """Rows in the listed files, which are compacted: as many as a reader counts."""
+    bytes: int | None = None
+    """Size of the listed files."""
 
 
 class PaimonTables:
@@ -178,18 +182,25 @@ class PaimonTables:
         fields = _field_ids(state.metadata, state.schema_id)
         ids = {name: fields[name] for name in (position, committed_at) if name in fields}
         greatest: dict[str, int] = {}
+        rows = size = 0
         manifests = _current_snapshot(state.metadata)
         path = manifests.get("manifest-list") if manifests else None
         if not path or not ids:
             return ColumnBounds(None, None)
 
         def records(location: str) -> Iterator[dict[str, Any]]:
-            yield from cast(Iterator[dict[str, Any]], fastavro.reader(io.BytesIO(self._required(location))))
+            raw = self._required(location)
+            try:
+                yield from cast(Iterator[dict[str, Any]], fastavro.reader(io.BytesIO(raw)))
+            except ValueError as error:
+                raise EngineError(self.engine, f"{location} cannot be read: {error}") from error
 
         for entry in records(path):
             for item in records(entry["manifest_path"]):
                 if item["status"] == 2:  # a deleted file
                     continue
+                rows += item["data_file"]["record_count"]
+                size += item["data_file"]["file_size_in_bytes"]
                 upper = {pair["key"]: pair["value"] for pair in item["data_file"].get("upper_bounds") or []}
                 for name, field_id in ids.items():
                     value = upper.get(field_id)
@@ -200,6 +211,8 @@ class PaimonTables:
         return ColumnBounds(
             position=greatest.get(position),
             committed_at=None if micros is None else datetime.fromtimestamp(micros / 1_000_000, UTC),
+            rows=rows,
+            bytes=size,
         )
 
     def _required(self, location: str) -> bytes:

@@ -220,8 +220,9 @@ class Publisher:
                 paimon_snapshot=state.snapshot_id,
                 position=bounds.position,
                 committed_at=bounds.committed_at.isoformat() if bounds.committed_at else None,
-                rows=state.total_records,
-                bytes=state.total_bytes,
+                # Paimon's Iceberg metadata has no totals; the manifests have.
+                rows=bounds.rows,
+                bytes=bounds.bytes,
             )
         return None
 
@@ -254,12 +255,10 @@ def follow(
     their files change, and a wrong contract leaves the last good ones at work.
     """
     contracts: list[Contract] = []
-    states: dict[str, PublisherState] = {}
+    followed: dict[str, _Followed] = {}
     signature: object = None
     next_look = 0.0
     publisher: Publisher | None = None
-    trouble = ""
-    pause = poll_seconds
     try:
         while not stop.is_set():
             if time.monotonic() >= next_look:
@@ -268,33 +267,64 @@ def follow(
                 if seen != signature:
                     signature = seen
                     contracts = _discover(defs_root, contracts)
-            try:
-                publisher = publisher or Publisher(endpoints(), branch=BRANCH)
-                for contract in contracts:
-                    state = states.setdefault(contract.name, PublisherState())
-                    publication = publisher.publish_once(contract, state)
+            for contract in contracts:
+                # One pipeline in trouble must not hold up the others.
+                mine = followed.setdefault(contract.name, _Followed())
+                if time.monotonic() < mine.not_before:
+                    continue
+                try:
+                    publisher = publisher or Publisher(endpoints(), branch=BRANCH)
+                    publication = publisher.publish_once(contract, mine.state)
+                except EngineError as error:
+                    if mine.failed(str(error)):
+                        logger.warning("%s: %s; trying again", contract.name, error)
+                except Exception as error:
+                    # A mistake of ours; it is shown once, and staying alive keeps the others going.
+                    if mine.failed(repr(error)):
+                        logger.exception("%s: unexpected; trying again", contract.name)
+                else:
+                    if mine.succeeded():
+                        logger.info("%s: engines answer again", contract.name)
                     if publication is not None:
-                        logger.info(
-                            "%s: published %s as %s in %.2f s",
-                            contract.name,
-                            ", ".join(
-                                f"{t}@{publication.tables[t].paimon_snapshot}" for t in publication.changed
-                            ),
-                            publication.hash[:12],
-                            publication.seconds,
-                        )
-                if trouble:
-                    logger.info("engines answer again")
-                trouble, pause = "", poll_seconds
-            except EngineError as error:
-                if str(error) != trouble:
-                    trouble = str(error)
-                    logger.warning("%s; trying again", trouble)
-                pause = min(MAX_BACKOFF_SECONDS, max(1.0, pause * 2))
-            stop.wait(pause)
+                        _log(publication)
+            stop.wait(poll_seconds)
     finally:
         if publisher is not None:
             publisher.close()
+
+
+@dataclass
+class _Followed:
+    """A pipeline being followed: what is known of it, its trouble if any, and when to try again."""
+
+    state: PublisherState = field(default_factory=PublisherState)
+    trouble: str = ""
+    pause: float = 0.0
+    not_before: float = 0.0
+
+    def failed(self, trouble: str) -> bool:
+        """Wait longer before the next try; True when this is news to the log."""
+        self.pause = min(MAX_BACKOFF_SECONDS, max(1.0, self.pause * 2))
+        self.not_before = time.monotonic() + self.pause
+        news, self.trouble = trouble != self.trouble, trouble
+        return news
+
+    def succeeded(self) -> bool:
+        """Try again at once; True when there was trouble before."""
+        recovered = bool(self.trouble)
+        self.trouble, self.pause, self.not_before = "", 0.0, 0.0
+        return recovered
+
+
+def _log(publication: Publication) -> None:
+    moved = ", ".join(f"{t}@{publication.tables[t].paimon_snapshot}" for t in publication.changed)
+    logger.info(
+        "%s: published %s as %s in %.2f s",
+        publication.pipeline,
+        moved,
+        publication.hash[:12],
+        publication.seconds,
+    )
 
 
 def _signature(defs_root: Path) -> tuple[tuple[str, int, int], ...]:

@@ -6,8 +6,10 @@ metadata file per table with news, never for data.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from lakehouse_dagster.engines.nessie import NessieClient
     from lakehouse_dagster.engines.paimon import PaimonTables
 
+SETTLE_MS = 10_000
+"""A snapshot older than this is reported whether Iceberg readers see it or not."""
 COUNTED_SNAPSHOTS = 50
 """Up to this many snapshots since the cursor are read one by one to add up their rows."""
 HISTORY = (30, 500)
@@ -55,25 +59,29 @@ def _table(
     if mark is not None and mark.id == newest.id and mark.committed_ms == committed:
         return TableStatus(table, newest.id, committed, remembered_ms=committed)
     remembered = paimon.snapshot(database, name, mark.id) if mark is not None else None
+    iceberg = paimon.iceberg(database, name)
+    reported = newest
+    if time.time() * 1000 - committed < SETTLE_MS:
+        # What Iceberg readers see follows a snapshot by a moment. It is reported up to there, so that rows
+        # and position belong to the snapshot they are told with; the rest follows with the next tick.
+        seen = mark.id if mark is not None and newest.id >= mark.id else 0
+        if iceberg is None or iceberg.snapshot_id <= seen:
+            return None
+        reported = paimon.snapshot(database, name, iceberg.snapshot_id) or newest
     status = TableStatus(
         table,
-        newest.id,
-        committed,
+        reported.id,
+        milliseconds(reported.committed_at),
         remembered_ms=milliseconds(remembered.committed_at) if remembered else None,
-        appended=_appended(paimon, database, name, mark.id if mark else 0, newest.id),
+        appended=_appended(paimon, database, name, mark.id if mark else 0, reported.id),
     )
-    iceberg = paimon.iceberg(database, name)
     if iceberg is None:
         return status
     bounds = paimon.bounds(iceberg)
-    return TableStatus(
-        table,
-        status.snapshot_id,
-        status.committed_ms,
-        remembered_ms=status.remembered_ms,
-        appended=status.appended,
-        rows=iceberg.total_records,
-        bytes=iceberg.total_bytes,
+    return replace(
+        status,
+        rows=bounds.rows,
+        bytes=bounds.bytes,
         position=bounds.position,
         event_ms=milliseconds(bounds.committed_at) if bounds.committed_at else None,
         readable_id=iceberg.snapshot_id,
@@ -84,7 +92,7 @@ def _table(
 def _appended(paimon: PaimonTables, database: str, table: str, after: int, newest: int) -> int | None:
     if not 0 < newest - after <= COUNTED_SNAPSHOTS:
         return None
-    snapshots = paimon.snapshots_since(database, table, after)
+    snapshots = [s for s in paimon.snapshots_since(database, table, after) if s.id <= newest]
     if len(snapshots) != newest - after:
         return None  # some have expired
     return sum(snapshot.delta_records for snapshot in snapshots if snapshot.kind == "APPEND")

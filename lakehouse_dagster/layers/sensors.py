@@ -137,9 +137,11 @@ def count_documents(clients: Clients, contract: Contract) -> dict[str, int]:
 
 def result(found: Sequence[events.AssetEvent], cursor: str, problems: Sequence[str]) -> dg.SensorResult:
     """Return a tick's result: what was found, and in words what could not be read."""
-    said = [problem for problem in problems if problem]
-    if not found and not said:
-        said = ["nothing new"]
+    names = [event.asset_key.to_user_string() for event in found]
+    said = [f"news of {', '.join(names)}" if names else "nothing new"]
+    said = [problem for problem in problems if problem] + (said if names or not any(problems) else [])
+    # A tick that asks for no run always gives a reason; Dagster shows it, and takes the events and the
+    # cursor.
     return dg.SensorResult(
-        asset_events=list(found), cursor=cursor, skip_reason=dg.SkipReason("; ".join(said)) if said else None
+        asset_events=list(found), cursor=cursor, skip_reason=dg.SkipReason("; ".join(said))
     )

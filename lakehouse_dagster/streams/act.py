@@ -43,13 +43,14 @@ def start_stream(
     log: Log,
     desired: Desired = Desired.RUNNING,
     savepoint: str | None = None,
+    acting: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Look again, and start the stream if that is still what should be done.
 
     Safe to be called at any time and any number of times: under a lock the facts are asked anew, and a stream
     that runs or is coming up is left alone. Raises ``EngineError`` when the start fails; nothing is half
     started then, because both Connect and Flink take a whole specification or none. ``savepoint`` takes the
-    place of the newest checkpoint.
+    place of the newest checkpoint; ``acting`` is called once it is sure that something will be started.
     """
     with starter_lock(clients.endpoints.postgres, f"{contract.name}/{stream.name}") as mine:
         if not mine:
@@ -64,6 +65,7 @@ def start_stream(
         log(f"{stream.engine_name} is {facts.state}; {action.reason}")
         if not action.acts:
             return Outcome(stream.name, action, str(facts.state), facts.detail)
+        acting()
         if stream.kind is Kind.CONNECTOR:
             return _start_connector(contract, stream, clients, action, log)
         return _start_job(contract, stream, clients, action, log)

@@ -8,7 +8,7 @@ from lakehouse_dagster.layers import keys
 from lakehouse_dagster.streams.act import Outcome, start_stream
 from lakehouse_dagster.streams.assets import stream_of
 from lakehouse_dagster.streams.decision import Desired, Verb
-from lakehouse_dagster.streams.history import desired_state
+from lakehouse_dagster.streams.history import ACTED_TAG, desired_state
 
 
 class StartStream(dg.Config):
@@ -39,7 +39,13 @@ def start_stream_job(contract: Contract) -> dg.JobDefinition:
         desired = desired_state(context.instance, contract.name, stream.name)
         with lakehouse.clients(timeout=15.0) as clients:
             outcome = start_stream(
-                contract, stream, clients, log=context.log.info, desired=desired, savepoint=config.savepoint
+                contract,
+                stream,
+                clients,
+                log=context.log.info,
+                desired=desired,
+                savepoint=config.savepoint,
+                acting=lambda: context.instance.add_run_tags(context.run_id, {ACTED_TAG: "true"}),
             )
         if outcome.action.acts:
             context.log_event(stream_event(contract, outcome, config.reason))

@@ -41,7 +41,9 @@ SETTINGS = {
     "table.exec.sink.upsert-materialize": "NONE",
     "restart-strategy.type": "none",
 }
-FUNCTION = "CREATE TEMPORARY SYSTEM FUNCTION source_position AS 'io.lakehouse.flink.SourcePosition' LANGUAGE JAVA"
+FUNCTION = (
+    "CREATE TEMPORARY SYSTEM FUNCTION source_position AS 'io.lakehouse.flink.SourcePosition' LANGUAGE JAVA"
+)
 POSITION = "source_position(0, __source_file, __source_pos, __source_row)"
 CATALOG = (
     "CREATE CATALOG lake WITH ('type'='paimon', 'warehouse'='${PAIMON_WAREHOUSE}', 's3.endpoint'='${S3_ENDPOINT}',"
@@ -88,7 +90,9 @@ class Engines:
     def checkpoint(self, job: str) -> None:
         """Wait until everything read so far has been flushed: two more checkpoints."""
         before = self.job(job, "/checkpoints")["counts"]["completed"]
-        wait_for(lambda: self.job(job, "/checkpoints")["counts"]["completed"] >= before + 2, "two checkpoints")
+        wait_for(
+            lambda: self.job(job, "/checkpoints")["counts"]["completed"] >= before + 2, "two checkpoints"
+        )
 
     @property
     def couch(self) -> httpx.Client:
@@ -254,7 +258,12 @@ CHANGES = (
 
 
 def cassandra_rows(session: Session, table: str) -> dict[int, dict[str, Any]]:
-    rows = session.execute(f"SELECT {table}.*, writetime(source_position) AS written FROM {table}".replace(f"{table}.*", "origin, flight_date, departs_at, id, tailnum, delay, fare, seen_at, source_position"))
+    rows = session.execute(
+        f"SELECT {table}.*, writetime(source_position) AS written FROM {table}".replace(
+            f"{table}.*",
+            "origin, flight_date, departs_at, id, tailnum, delay, fare, seen_at, source_position",
+        )
+    )
     found = [row._asdict() for row in rows]
     assert len({row["id"] for row in found}) == len(found), f"a moved row stayed in its old place: {found}"
     return {row["id"]: row for row in found}
@@ -277,7 +286,11 @@ def test_views_follow_the_changes_and_replays_change_nothing(
     rows = cassandra_rows(cassandra, engines.name)
     assert set(rows) == {1, 2}
     assert rows[2]["departs_at"] == dt.datetime(2013, 1, 1, 11, 0)
-    assert (rows[2]["delay"], str(rows[2]["fare"]), rows[2]["seen_at"]) == (20, "199.90", "2013-01-01T05:00:00.000001Z")
+    assert (rows[2]["delay"], str(rows[2]["fare"]), rows[2]["seen_at"]) == (
+        20,
+        "199.90",
+        "2013-01-01T05:00:00.000001Z",
+    )
     assert rows[1]["tailnum"] is None
     assert rows[1]["flight_date"].date() == DAY
     assert {row["source_position"] for row in rows.values()} == {position(4), position(6)}
@@ -314,11 +327,15 @@ def test_views_follow_the_changes_and_replays_change_nothing(
 
     # A newer insert of the cancelled flight is no ghost: it must come back.
     engines.send(record(10, "c", 3, "12:00:00"))
-    wait_for(lambda: "3" in documents(couch) and 3 in cassandra_rows(cassandra, engines.name), "the new flight 3")
+    wait_for(
+        lambda: "3" in documents(couch) and 3 in cassandra_rows(cassandra, engines.name), "the new flight 3"
+    )
     assert documents(couch)["3"]["source_position"] == position(10)
 
 
-def test_documents_changed_by_someone_else_are_overwritten_not_lost(engines: Engines, couch: httpx.Client) -> None:
+def test_documents_changed_by_someone_else_are_overwritten_not_lost(
+    engines: Engines, couch: httpx.Client
+) -> None:
     script = serving_script(engines)
     script.statements = [text for text in script.statements if "cassandra-view" not in text]
     script.inserts = script.inserts[1:]
@@ -386,7 +403,9 @@ def test_lake_keeps_the_newest_row_and_can_be_read_as_text(engines: Engines) -> 
     try:
         for _ in range(2):  # the second time the whole topic is applied again
             job = engines.submit(Script(engines.name, statements, [insert]))
-            wait_for(lambda job=job: engines.job(job, "/checkpoints")["counts"]["completed"] >= 4, "checkpoints")
+            wait_for(
+                lambda job=job: engines.job(job, "/checkpoints")["counts"]["completed"] >= 4, "checkpoints"
+            )
             engines.cancel(job)
             assert lake_rows(engines, table) == expected
     finally:
@@ -406,7 +425,9 @@ def lake_rows(engines: Engines, table: str) -> dict[str, dict[str, str | None]]:
                 f"CREATE TEMPORARY TABLE proof ({', '.join(f'{name} STRING' for name in columns)})"
                 f" WITH ('connector'='filesystem', 'path'='s3://{bucket}/{folder}', 'format'='json')",
             ],
-            [f"INSERT INTO proof SELECT {', '.join(f'CAST({name} AS STRING)' for name in columns)} FROM {table}"],
+            [
+                f"INSERT INTO proof SELECT {', '.join(f'CAST({name} AS STRING)' for name in columns)} FROM {table}"
+            ],
             settings={"execution.runtime-mode": "BATCH", "table.local-time-zone": "UTC"},
             wait=True,
         )
@@ -482,7 +503,9 @@ def test_run_sql_reports_why_a_batch_job_failed(engines: Engines, tmp_path: Path
         "name": f"{engines.name}-fails",
         "settings": {"execution.runtime-mode": "BATCH", "restart-strategy.type": "none"},
         "statements": [FUNCTION, "CREATE TEMPORARY TABLE t (a BIGINT) WITH ('connector'='blackhole')"],
-        "inserts": ["INSERT INTO t SELECT source_position(0, f, 4, 0) FROM (VALUES ('nonsense'), ('x')) AS v(f)"],
+        "inserts": [
+            "INSERT INTO t SELECT source_position(0, f, 4, 0) FROM (VALUES ('nonsense'), ('x')) AS v(f)"
+        ],
         "wait": True,
     }
     code, answer = run_sql(engines.submitter, tmp_path, script)

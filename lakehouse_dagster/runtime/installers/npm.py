@@ -33,6 +33,10 @@ def install_npm_project(part: NpmProject, context: Context) -> None:
         "--no-audit",
         "--no-fund",
         "--no-update-notifier",
+        # Its own retries last minutes per package without a network; ours are around all of it.
+        "--fetch-retries=1",
+        "--fetch-retry-mintimeout=1000",
+        "--fetch-retry-maxtimeout=5000",
         f"--cache={context.cache / 'npm'}",
         cwd=context.target,
         timeout=_TIMEOUT,

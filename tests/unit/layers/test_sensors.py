@@ -101,7 +101,8 @@ class FakePaimon:
         )
 
     def bounds(self, state: IcebergState) -> ColumnBounds:
-        return ColumnBounds(encode(0, 3, 1600, 2), moment(state.last_updated_ms - 1500))
+        newest = moment(state.last_updated_ms - 1500)
+        return ColumnBounds(encode(0, 3, 1600, 2), newest, rows=state.total_records, bytes=state.total_bytes)
 
 
 class FakeNessie:
@@ -216,6 +217,41 @@ def test_lake_watch_reports_every_snapshot_once_and_joins_ticks(contract: Contra
     assert "rows_written" not in second  # too many to be read one by one
     event = watch.instance.get_latest_materialization_event(dg.AssetKey(["flights", "lake", "flights"]))
     assert event is not None
+
+
+def test_a_fresh_snapshot_is_reported_once_its_rows_can_be_read(
+    contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake()
+    clients = FakeClients(lake)
+    readable = {"id": 0}
+
+    class Lagging(FakePaimon):
+        def iceberg(self, database: str, table: str) -> IcebergState | None:  # type: ignore[override]
+            if not readable["id"]:
+                return None
+            return IcebergState(1, "s3://x", readable["id"], 0, 0, 0, readable["id"], 1, 1, START + 9000, {})
+
+    clients.paimon = Lagging(lake)
+    watch = Watch(lake_watch(contract), Source(lambda: clients))
+    clock = {"now": START / 1000 + 3.1}
+    monkeypatch.setattr("lakehouse_dagster.layers.collect.time.time", lambda: clock["now"])
+    lake.commit("flights", 3)
+    assert watch.tick() == {}  # nothing readable yet
+    readable["id"] = 2
+    told = values(watch.tick()["flights/lake/flights"])
+    assert (told["first_snapshot"], told["last_snapshot"], told["dagster/row_count"]) == (1, 2, 2)
+    assert watch.tick() == {}
+    clock["now"] += 60  # never became readable: reported all the same
+    told = values(watch.tick()["flights/lake/flights"])
+    assert (told["first_snapshot"], told["last_snapshot"], told["readable_snapshot"]) == (3, 3, 2)
+    lake.commit("flights", 1)
+    clock["now"] = START / 1000 + 4.1
+    assert watch.tick() == {}  # readers are behind what was reported: no news, and no going back
+    readable["id"] = 4
+    told = values(watch.tick()["flights/lake/flights"])
+    assert (told["first_snapshot"], told["last_snapshot"]) == (4, 4)
+    assert "restarted" not in told
 
 
 def test_lake_watch_says_that_a_table_was_created_anew(contract: Contract) -> None:
