@@ -2,7 +2,7 @@
 
 Run with the Flink client environment's Python, never with the control plane's::
 
-    FLINK_REST=127.0.0.1:18081 <flink venv>/bin/python run_sql.py --script flights-lake.json [--savepoint PATH]
+    FLINK_REST=127.0.0.1:18081 <venv>/bin/python run_sql.py --script flights-lake.json [--savepoint PATH]
 
 The script is a JSON object::
 
@@ -14,19 +14,24 @@ The script is a JSON object::
       "wait": false                      true: wait for the job's end (batch jobs)
     }
 
-``${NAME}`` in a setting, statement or insert is replaced by the environment variable ``NAME`` just before execution, so
-that scripts on disk hold no address and no secret. Inside SQL, single quotes in the value are doubled: a variable
-belongs between single quotes. A missing variable is an error that names it.
+``${NAME}`` in a setting, statement or insert is replaced by the environment variable ``NAME`` just before
+execution, so that scripts on disk hold no address and no secret. Inside SQL, single quotes in the value are
+doubled: a variable belongs between single quotes. A missing variable is an error that names it.
 
-Environment: ``FLINK_REST`` (host:port of the JobManager's REST endpoint, required), ``FLINK_HOME`` (a Flink
-distribution whose ``lib`` holds the connectors; required, because the client plans with their classes),
-``FLINK_CONF_DIR`` (optional client configuration), ``JVM_ARGS`` (optional, replaces the client JVM's default flags);
-batch scripts that write to S3 also ``S3_ENDPOINT``, ``S3_ACCESS_KEY`` and ``S3_SECRET_KEY``.
+Environment:
 
-Output: log lines go to standard error. The last line of standard output is one JSON object,
+* ``FLINK_REST``: host:port of the JobManager's REST endpoint; required.
+* ``FLINK_HOME``: a Flink distribution whose ``lib`` holds the connectors; required, because the client plans
+  with their classes.
+* ``FLINK_CONF_DIR``: the client's own configuration; optional.
+* ``JVM_ARGS``: replaces the client JVM's default flags; optional.
+* ``S3_ENDPOINT``, ``S3_ACCESS_KEY``, ``S3_SECRET_KEY``: for batch scripts that write to S3.
+
+Output: log lines go to standard error. The last line of standard output is one JSON object, such as
 ``{"job_id": "...", "name": "...", "seconds": {"client": 1.9, "statements": 2.0, "submit": 1.1, "job": 9.8}}``
-(``job`` only when waiting). Failures print one ``{"error": "..."}`` line instead and exit with 1; bad input (file, JSON,
-missing variable) exits with 2. Values of variables that look like credentials are masked in every message.
+(``job`` only when waiting). Failures print one ``{"error": "..."}`` line instead and exit with 1; bad input
+(file, JSON, missing variable) exits with 2. Values of variables that look like credentials are masked in
+every message.
 """
 
 from __future__ import annotations
@@ -39,6 +44,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +56,11 @@ _CREDENTIAL = re.compile(r"(_SECRET_KEY|_ACCESS_KEY|_PASSWORD|_TOKEN)$")
 _CAUSE = re.compile(r"^\s*Caused by: (.*)$", re.MULTILINE)
 
 
-class BadInput(Exception):
-    """The script file, its content or the environment is wrong; the message names what and how to put it right."""
+class BadInput(Exception):  # noqa: N818 - names what is wrong
+    """The script file, its content or the environment is wrong; the message names what, and the fix."""
 
 
-class JobFailed(Exception):
+class JobFailed(Exception):  # noqa: N818 - names what happened
     """Flink refused the script, or the awaited job failed; the message is the root cause in one line."""
 
 
@@ -108,7 +114,7 @@ class Script:
         )
 
     def resolved(self, environ: Mapping[str, str]) -> Script:
-        """The same script with every ``${NAME}`` replaced; :class:`BadInput` lists all variables that are not set."""
+        """The same script with every ``${NAME}`` replaced; :class:`BadInput` lists the variables not set."""
         texts = (*self.settings.values(), *self.statements, *self.inserts)
         missing = sorted({name for text in texts for name in _VARIABLE.findall(text) if name not in environ})
         if missing:
@@ -134,8 +140,8 @@ class Script:
 def client_configuration(script: Script, environ: Mapping[str, str], savepoint: str | None) -> dict[str, str]:
     """The Flink configuration of the submitting client.
 
-    ``execution.target`` and ``parallelism.default`` must stand here: the client does not take them from the cluster, and
-    without a target it would start a small cluster of its own inside the client.
+    ``execution.target`` and ``parallelism.default`` must stand here: the client does not take them from the
+    cluster, and without a target it would start a small cluster of its own inside the client.
     """
     rest = environ.get("FLINK_REST", "")
     host, separator, port = rest.rpartition(":")
@@ -155,8 +161,9 @@ def client_configuration(script: Script, environ: Mapping[str, str], savepoint: 
 
 
 def masked(text: str, environ: Mapping[str, str]) -> str:
-    """``text`` with the values of credential variables replaced by ``***`` (longest first, as one may hold another)."""
+    """``text`` with the values of credential variables replaced by ``***``."""
     secrets = {value for name, value in environ.items() if _CREDENTIAL.search(name) and value}
+    # Longest first, as one secret may hold another.
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***").replace(secret.replace("'", "''"), "***")
     return text
@@ -193,10 +200,10 @@ def submit(script: Script, configuration: Mapping[str, str]) -> dict[str, Any]:
 
     started = time.monotonic()
     for statement in script.statements:
-        _attempt(statement, lambda sql=statement: table_env.execute_sql(sql))
+        _attempt(statement, partial(table_env.execute_sql, statement))
     statement_set = table_env.create_statement_set()
     for insert in script.inserts:
-        _attempt(insert, lambda sql=insert: statement_set.add_insert_sql(sql))
+        _attempt(insert, partial(statement_set.add_insert_sql, insert))
     seconds["statements"] = _since(started)
 
     started = time.monotonic()
@@ -211,10 +218,10 @@ def submit(script: Script, configuration: Mapping[str, str]) -> dict[str, Any]:
 
 
 def open_object_store(environ: Mapping[str, str]) -> None:
-    """Give the client's JVM the S3 plugin, with the keys of ``S3_ENDPOINT``, ``S3_ACCESS_KEY`` and ``S3_SECRET_KEY``.
+    """Give the client's JVM the S3 plugin, with the address and keys of the environment.
 
-    Only the cluster loads plugins by itself, but the batch form of the filesystem connector makes its staging folder
-    in the client. The keys stay in this process: they are no part of the job's configuration.
+    Only the cluster loads plugins by itself, but the batch form of the filesystem connector makes its staging
+    folder in the client. The keys stay in this process: they are no part of the job's configuration.
     """
     from pyflink.java_gateway import get_gateway
 
@@ -243,16 +250,14 @@ def _attempt(what: str, action: Callable[[], Any]) -> Any:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line entry; returns the exit status (0 submitted, 1 Flink refused or the job failed, 2 bad input)."""
-    parser = argparse.ArgumentParser(
-        description="Submit a rendered Flink SQL script to the cluster at FLINK_REST."
-    )
-    parser.add_argument(
-        "--script", required=True, type=Path, help="JSON file, format in this module's documentation"
-    )
+    """Command line entry; returns the exit status (see the module's documentation)."""
+    parser = argparse.ArgumentParser(description="Submit a Flink SQL script to the cluster at FLINK_REST.")
+    parser.add_argument("--script", required=True, type=Path, help="JSON file")
     parser.add_argument("--savepoint", help="checkpoint or savepoint to start from (as Flink names it)")
     arguments = parser.parse_args(argv)
     os.environ.setdefault("JVM_ARGS", CLIENT_JVM_ARGS)
+    # No Python function runs in these jobs. Without this PyFlink starts a worker pool in the client for them.
+    os.environ.setdefault("_python_worker_execution_mode", "process")
     try:
         script = Script.load(arguments.script).resolved(os.environ)
         if "FLINK_HOME" not in os.environ:
@@ -261,9 +266,9 @@ def main(argv: list[str] | None = None) -> int:
             )
         answer = submit(script, client_configuration(script, os.environ, arguments.savepoint))
     except (BadInput, JobFailed) as error:
-        print(json.dumps({"error": masked(str(error), os.environ)}), flush=True)
+        print(json.dumps({"error": masked(str(error), os.environ)}), flush=True)  # noqa: T201 - the answer
         return 2 if isinstance(error, BadInput) else 1
-    print(json.dumps(answer), flush=True)
+    print(json.dumps(answer), flush=True)  # noqa: T201 - the answer
     return 0
 
 

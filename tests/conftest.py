@@ -18,7 +18,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent
 KEEP = bool(os.environ.get("LAKEHOUSE_TEST_KEEP"))
 
-# Set before anything is imported: settings are read from the environment by the product and by child processes.
+# Set before anything is imported: the product and its child processes read their settings from here.
 os.environ["LAKEHOUSE_DATA"] = str(PROJECT / ".lakehouse-test")
 os.environ["LAKEHOUSE_PORT_OFFSET"] = "10000"
 
@@ -33,9 +33,8 @@ def lakehouse(*arguments: str, timeout: float = 2400, check: bool = True) -> sub
         timeout=timeout,
     )
     if check and done.returncode != 0:
-        pytest.fail(
-            f"lakehouse {' '.join(arguments)} exited {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
-        )
+        said = f"{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+        pytest.fail(f"lakehouse {' '.join(arguments)} exited {done.returncode}\n{said}")
     return done
 
 

@@ -136,8 +136,13 @@ class FlinkRest:
             raise
 
     def checkpoints(self, job_id: str) -> FlinkCheckpoints:
-        """Checkpoint summary of a job."""
-        body = self._job(job_id, "/checkpoints")
+        """Checkpoint summary of a job; all zero for a batch job, which makes none."""
+        try:
+            body = self._job(job_id, "/checkpoints")
+        except EngineError as error:
+            if "Checkpointing has not been enabled" in error.message:
+                return FlinkCheckpoints(completed=0, failed=0, in_progress=0, restored=0)
+            raise
         counts = body["counts"]
         latest = (body.get("latest") or {}).get("completed") or {}
         return FlinkCheckpoints(
@@ -190,7 +195,8 @@ class FlinkRest:
             return self._http.json("GET", f"/jobs/{job_id}{path}")
         except EngineError as error:
             # Some paths answer an unknown job with 500 and a stack trace.
-            if error.status == 404 or "FlinkJobNotFoundException" in error.message:
+            unknown = ("NotFoundException: Job", "FlinkJobNotFoundException")
+            if any(text in error.message for text in unknown):
                 raise EngineError(self.engine, f"job {job_id} is not known", status=404) from error
             raise
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.position import encode, file_number
+from lakehouse_dagster.contract.schema import TableSchema
 from lakehouse_dagster.engines.clients import Clients
+from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.mysql import SourcePosition, SourceSnapshot
 from lakehouse_dagster.proof.places.cassandra import CassandraPlace
 from lakehouse_dagster.proof.places.couchdb import CouchDbPlace
@@ -145,6 +147,7 @@ class Verifier:
         `max_attempts` times; the last report then says `written`.
         """
         started = time.monotonic()
+        self._check_schema()
         for attempt in range(1, self.max_attempts + 1):
             report = self._attempt()
             if report.equal or not report.written or attempt == self.max_attempts:
@@ -159,6 +162,19 @@ class Verifier:
             attempts=attempt,
             seconds=time.monotonic() - started,
         )
+
+    def _check_schema(self) -> None:
+        """Refuse a source whose tables are no longer what the contract has locked."""
+        contract = self.contract
+        tables = [table.name for table in contract.tables]
+        live = self.clients.mysql.read_schema(contract.database, tables)
+        changes = [c for name in tables for c in drift(contract.schema(name), live.tables[name])]
+        if changes:
+            raise EngineError(
+                "mysql",
+                "the source is not what the pipeline has locked, so not every column can be compared: "
+                f"{'; '.join(changes)}; run `lakehouse lock {contract.name}` and rebuild what it copies",
+            )
 
     def _attempt(self) -> Report:
         contract, wanted = self.contract, subjects(self.contract)
@@ -246,6 +262,21 @@ class Verifier:
             if key in ours or key in theirs
         ]
         return tuple(examples), newer
+
+
+def drift(locked: TableSchema, live: TableSchema) -> list[str]:
+    """How a source table differs from its lock in columns, types and key; empty when it does not."""
+    found = []
+    old = {column.name: column.mysql_type for column in locked.columns}
+    new = {column.name: column.mysql_type for column in live.columns}
+    for name in old.keys() | new.keys():
+        if old.get(name) != new.get(name):
+            was, now = old.get(name, "absent"), new.get(name, "absent")
+            found.append(f"{locked.name}.{name} is {now}, locked as {was}")
+    if locked.primary_key != live.primary_key:
+        was, now = ", ".join(locked.primary_key), ", ".join(live.primary_key)
+        found.append(f"{locked.name} has the key ({now}), locked as ({was})")
+    return sorted(found)
 
 
 def choose(keys: Mapping[bytes, Kind], limit: int = MAX_EXAMPLES) -> dict[bytes, Kind]:

@@ -90,6 +90,11 @@ def status(json: Json = False) -> None:
         console = Console(width=None if sys.stdout.isatty() else 160)
         console.print(table)
         console.print(f"resident memory of all: {human_bytes(found.memory)}")
+        if found.unwatched:
+            console.print(
+                f"[red]no supervisor runs, but {len(found.unwatched)} processes of this instance do: "
+                "`lakehouse up` or `lakehouse down` puts that right[/]"
+            )
         for row in found.rows:
             if row.note:
                 console.print(Text(f"{row.service}: {row.note}", "dim"))
@@ -171,9 +176,8 @@ def endpoints(json: Json = False) -> None:
         return
     console = Console()
     for name, values in found.model_dump(mode="json").items():
-        console.print(
-            f"[bold]{name}[/] " + escape("  ".join(f"{key}={value}" for key, value in values.items()))
-        )
+        pairs = escape("  ".join(f"{key}={value}" for key, value in values.items()))
+        console.print(f"[bold]{name}[/] {pairs}", soft_wrap=True, highlight=False)
     console.print("[dim]passwords are shown by --json only[/]")
 
 
@@ -192,17 +196,16 @@ def install_and_start(
     installing = LiveProgress(console) if console.is_terminal else PlainProgress(console)
     with _progress(console) as report:
         Up(settings, report, console.print, installing).run(names)
-    console.print(f"up after {time.monotonic() - began:.0f} s; Dagster: {settings.url('dagster')}")
+    where = "" if names and "dagster-webserver" not in names else f"; Dagster: {settings.url('dagster')}"
+    console.print(f"up after {time.monotonic() - began:.0f} s{where}", soft_wrap=True)
 
 
 @contextmanager
 def _failures() -> Iterator[None]:
     """Print a failure as its problem and its fix, and end with exit code 1."""
-    from lakehouse_dagster.runtime.provision import ProvisionError
-
     try:
         yield
-    except (RuntimeFailure, ProvisionError) as failure:
+    except RuntimeFailure as failure:
         _fail(str(failure))
 
 

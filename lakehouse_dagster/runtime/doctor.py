@@ -103,7 +103,7 @@ def _engines(settings: Settings) -> list[Finding]:
                 Finding(
                     f"engine {name}",
                     False,
-                    getattr(error, "problem", str(error)),
+                    error.problem,
                     "lakehouse install (or `lakehouse up`, which does it too)",
                     required=False,
                 )
@@ -164,6 +164,7 @@ def _instance(settings: Settings) -> list[Finding]:
 
 def _ports(settings: Settings, supervisor: Supervisor) -> list[Finding]:
     infos = supervisor.infos() if supervisor.pid() else {}
+    own = {process.pid for process in orphans(settings)}  # told apart, and ended by `up`: not in its way
     findings = []
     free = 0
     for name, service in services.SERVICES.items():
@@ -173,6 +174,14 @@ def _ports(settings: Settings, supervisor: Supervisor) -> list[Finding]:
             finding = host.port_finding(name, settings.port(port))
             if finding is None:
                 free += 1
-            else:
+            elif finding.pid not in own:
                 findings.append(finding)
-    return [*findings, Finding("ports", not findings, f"{free} free, {len(findings)} busy")]
+    if not findings:
+        findings.append(
+            Finding(
+                "ports",
+                True,
+                "those of all services that do not run are free" if free else "all in use by us",
+            )
+        )
+    return findings

@@ -32,6 +32,8 @@ class Finding:
     found: str
     fix: str = ""
     required: bool = True
+    pid: int | None = None
+    """The process that stands in the way, when it is known."""
 
 
 def port_finding(service: str, port: int) -> Finding | None:
@@ -41,16 +43,18 @@ def port_finding(service: str, port: int) -> Finding | None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
+            pid, holder = _holder(port)
             return Finding(
                 check=f"port {port} ({service})",
                 ok=False,
-                found=f"cannot be used: {error.strerror}; {_holder(port)}",
+                found=f"cannot be used: {error.strerror}; {holder}",
+                pid=pid,
                 fix="stop that process, or move this instance: LAKEHOUSE_PORT_OFFSET=10000 lakehouse up",
             )
     return None
 
 
-def _holder(port: int) -> str:
+def _holder(port: int) -> tuple[int | None, str]:
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections(kind="tcp"):
             if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
@@ -58,9 +62,9 @@ def _holder(port: int) -> str:
                     break
                 with contextlib.suppress(psutil.Error):
                     command = " ".join(psutil.Process(connection.pid).cmdline())[:120]
-                    return f"held by pid {connection.pid}: {command}"
-                return f"held by pid {connection.pid}"
-    return "held by a process that this user cannot see"
+                    return connection.pid, f"held by pid {connection.pid}: {command}"
+                return connection.pid, f"held by pid {connection.pid}"
+    return None, "held by a process that this user cannot see"
 
 
 def disk_findings(folders: Iterable[tuple[str, Path, int]]) -> list[Finding]:

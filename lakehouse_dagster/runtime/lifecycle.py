@@ -16,6 +16,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from tenacity import Retrying, stop_after_attempt, wait_fixed
 
 from lakehouse_dagster.runtime import host, provision, services
 from lakehouse_dagster.runtime.errors import RuntimeFailure
@@ -222,7 +223,9 @@ class Up:
             program = service.program(rendering)
             self.supervisor.apply(service.name, program, rendering.digest)
             detail = self._await(instance, service, began)
-            service.initialise(instance)
+            for attempt in Retrying(stop=stop_after_attempt(4), wait=wait_fixed(2), reraise=True):
+                with attempt:
+                    service.initialise(instance)
         except BaseException as error:
             # A service that failed to start is not left flapping behind the user's back.
             with suppress(RuntimeFailure):

@@ -15,7 +15,7 @@ from lakehouse_dagster.runtime.errors import RuntimeFailure
 from lakehouse_dagster.runtime.lifecycle import running_instance
 from lakehouse_dagster.runtime.services.base import Instance, Service
 from lakehouse_dagster.runtime.settings import Settings
-from lakehouse_dagster.runtime.supervision import ProcessInfo, Supervisor
+from lakehouse_dagster.runtime.supervision import ProcessInfo, Supervisor, orphans
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Status:
     supervisor_pid: int | None
     memory: int
     absent: dict[str, str]
+    unwatched: tuple[int, ...] = ()
+    """Processes of this instance that go on without a supervisor, after it was killed."""
 
     @property
     def ready(self) -> bool:
@@ -59,6 +61,7 @@ class Status:
             "supervisor": {"pid": self.supervisor_pid},
             "services": [asdict(row) for row in self.rows],
             "absent": self.absent,
+            "unwatched": list(self.unwatched),
         }
 
 
@@ -79,7 +82,8 @@ def read_status(settings: Settings) -> Status:
             )
         )
     own = memory_of(pid, children=False) if pid else 0
-    return Status(rows, pid, own + sum(row.memory for row in rows), dict(services.ABSENT))
+    unwatched = () if pid else tuple(process.pid for process in orphans(settings))
+    return Status(rows, pid, own + sum(row.memory for row in rows), dict(services.ABSENT), unwatched)
 
 
 def memory_of(pid: int, *, children: bool = True) -> int:

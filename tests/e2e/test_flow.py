@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import time
@@ -33,9 +34,8 @@ def until(question: Callable[[], bool], what: str, timeout: float = 120.0) -> No
 def assert_equal_everywhere(verify: Verify) -> None:
     code, results = verify()
     assert set(results) == PLACES
-    differing = {
-        key: entry for key, entry in results.items() if entry["missing"] or entry["extra"] or entry["different"]
-    }
+    counts = ("missing", "extra", "different")
+    differing = {key: entry for key, entry in results.items() if any(entry[name] for name in counts)}
     assert code == 0, differing
     assert not differing
     assert all(entry["rows"] == entry["source_rows"] > 0 for entry in results.values())
@@ -99,10 +99,10 @@ def test_every_asset_has_news_in_dagster(flow: Flow) -> None:
     assert flights is not None
     rows = flow.clients.mysql.query("SELECT count(*) AS n FROM flights")[0]["n"]
     until(
-        lambda: flow.dagster.latest_materialization(("flights", "lake", "flights")).metadata[
-            "dagster/row_count"
-        ]
-        == rows,
+        lambda: (
+            flow.dagster.latest_materialization(("flights", "lake", "flights")).metadata["dagster/row_count"]
+            == rows
+        ),
         f"the lake table's row count to become {rows}",
     )
 
@@ -114,7 +114,7 @@ def test_snapshots_are_each_covered_once(flow: Flow) -> None:
         (event.metadata["first_snapshot_id"], event.metadata["last_snapshot_id"]) for event in events
     )
     assert ranges[0][0] == 1
-    for (_, last), (first, _) in zip(ranges, ranges[1:], strict=False):
+    for (_, last), (first, _) in itertools.pairwise(ranges):
         assert first == last + 1
 
 
@@ -137,9 +137,7 @@ def test_a_cancelled_job_is_started_again_by_the_sensor(flow: Flow, verify: Veri
     before = jobs_running(flow)["flights-lake"]
     flow.clients.flink.cancel(before)
     flow.clients.mysql.execute("UPDATE flights SET tailnum = 'AGAIN' ORDER BY id DESC LIMIT 5")
-    until(
-        lambda: jobs_running(flow).get("flights-lake", before) != before, "a new lake job", 240
-    )
+    until(lambda: jobs_running(flow).get("flights-lake", before) != before, "a new lake job", 240)
     assert_equal_everywhere(verify)
 
 

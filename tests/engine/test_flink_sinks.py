@@ -1,7 +1,7 @@
-"""The Flink connectors of this repository on the real engines: flattened records in Kafka, state in each store.
+"""This repository's Flink connectors on the real engines: from records in Kafka to what each store holds.
 
-Every test writes its own topic, tables and database and removes them. Records are made by hand in Debezium's flattened
-form, so that order, repetition and lateness can be chosen freely.
+Every test writes its own topic, tables and database and removes them. Records are made by hand in Debezium's
+flattened form, so that order, repetition and lateness can be chosen freely.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from lakehouse_dagster.contract.position import encode
 from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.engines.flink import FlinkSubmitter, script_environment
-from lakehouse_dagster.runtime.endpoints import load_endpoints
 from lakehouse_dagster.streams.submit import flink_submitter
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 FILE = "binlog.000007"
 DAY = dt.date(2013, 1, 1)
@@ -45,10 +44,10 @@ FUNCTION = (
     "CREATE TEMPORARY SYSTEM FUNCTION source_position AS 'io.lakehouse.flink.SourcePosition' LANGUAGE JAVA"
 )
 POSITION = "source_position(0, __source_file, __source_pos, __source_row)"
-CATALOG = (
-    "CREATE CATALOG lake WITH ('type'='paimon', 'warehouse'='${PAIMON_WAREHOUSE}', 's3.endpoint'='${S3_ENDPOINT}',"
-    " 's3.access-key'='${S3_ACCESS_KEY}', 's3.secret-key'='${S3_SECRET_KEY}', 's3.path.style.access'='true')"
-)
+CATALOG = """CREATE CATALOG lake WITH (
+    'type'='paimon', 'warehouse'='${PAIMON_WAREHOUSE}', 's3.path.style.access'='true',
+    's3.endpoint'='${S3_ENDPOINT}', 's3.access-key'='${S3_ACCESS_KEY}', 's3.secret-key'='${S3_SECRET_KEY}'
+)"""
 
 
 @dataclass
@@ -113,18 +112,19 @@ class Engines:
 
     def source(self) -> str:
         return f"""CREATE TEMPORARY TABLE source (
-            id BIGINT, origin STRING, flight_date STRING, departs_at TIMESTAMP_LTZ(6), tailnum STRING, delay INT,
-            fare DECIMAL(10, 2), seen_at TIMESTAMP_LTZ(6), __deleted BOOLEAN, __op STRING, __source_file STRING,
-            __source_pos BIGINT, __source_row BIGINT, __source_gtid STRING, __source_ts_us BIGINT,
+            id BIGINT, origin STRING, flight_date STRING, departs_at TIMESTAMP_LTZ(6), tailnum STRING,
+            delay INT, fare DECIMAL(10, 2), seen_at TIMESTAMP_LTZ(6),
+            __deleted BOOLEAN, __op STRING, __source_file STRING, __source_pos BIGINT,
+            __source_row BIGINT, __source_gtid STRING, __source_ts_us BIGINT,
             __before_origin STRING, __before_departs_at TIMESTAMP_LTZ(6)
         ) WITH (
             'connector'='kafka', 'topic'='{self.name}', 'properties.bootstrap.servers'='${{KAFKA_BOOTSTRAP}}',
-            'properties.isolation.level'='read_committed', 'scan.startup.mode'='earliest-offset', 'format'='json',
-            'json.timestamp-format.standard'='ISO-8601', 'json.ignore-parse-errors'='false'
+            'properties.isolation.level'='read_committed', 'scan.startup.mode'='earliest-offset',
+            'format'='json', 'json.timestamp-format.standard'='ISO-8601', 'json.ignore-parse-errors'='false'
         )"""
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 180) -> Any:
     deadline = time.monotonic() + seconds
     while True:
         answer = condition()
@@ -132,11 +132,6 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 90) -> An
             return answer
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.5)
-
-
-@pytest.fixture(scope="module")
-def endpoints(instance: Path) -> Endpoints:
-    return load_endpoints()
 
 
 @pytest.fixture
@@ -162,8 +157,8 @@ def cassandra(engines: Engines) -> Iterator[Session]:
     )
     session = cluster.connect(where.keyspace)
     session.execute(
-        f"CREATE TABLE {engines.name} (origin text, flight_date date, departs_at timestamp, id bigint, tailnum text,"
-        " delay int, fare decimal, seen_at text, source_position bigint,"
+        f"CREATE TABLE {engines.name} (origin text, flight_date date, departs_at timestamp, id bigint,"
+        " tailnum text, delay int, fare decimal, seen_at text, source_position bigint,"
         " PRIMARY KEY ((origin, flight_date), departs_at, id))"
     )
     yield session
@@ -218,26 +213,28 @@ def serving_script(engines: Engines) -> Script:
             FUNCTION,
             engines.source(),
             f"""CREATE TEMPORARY TABLE rows_view (
-                origin STRING NOT NULL, flight_date DATE NOT NULL, departs_at TIMESTAMP(6) NOT NULL, id BIGINT NOT NULL,
-                tailnum STRING, delay INT, fare DECIMAL(10, 2), seen_at STRING, _deleted BOOLEAN, _position BIGINT,
+                origin STRING NOT NULL, flight_date DATE NOT NULL, departs_at TIMESTAMP(6) NOT NULL,
+                id BIGINT NOT NULL, tailnum STRING, delay INT, fare DECIMAL(10, 2), seen_at STRING,
+                _deleted BOOLEAN, _position BIGINT,
                 PRIMARY KEY (origin, flight_date, departs_at, id) NOT ENFORCED
             ) WITH ('connector'='cassandra-view', 'hosts'='${{CASSANDRA_HOST}}', 'port'='${{CASSANDRA_PORT}}',
                 'username'='${{CASSANDRA_USERNAME}}', 'password'='${{CASSANDRA_PASSWORD}}',
                 'keyspace'='{engines.endpoints.cassandra.keyspace}', 'table'='{engines.name}')""",
             f"""CREATE TEMPORARY TABLE documents_view (
-                id BIGINT NOT NULL, origin STRING, flight_date DATE, departs_at TIMESTAMP(6), tailnum STRING, delay INT,
-                fare DECIMAL(10, 2), seen_at TIMESTAMP(6), _deleted BOOLEAN, _position BIGINT,
+                id BIGINT NOT NULL, origin STRING, flight_date DATE, departs_at TIMESTAMP(6), tailnum STRING,
+                delay INT, fare DECIMAL(10, 2), seen_at TIMESTAMP(6), _deleted BOOLEAN, _position BIGINT,
                 PRIMARY KEY (id) NOT ENFORCED
             ) WITH ('connector'='couchdb', 'url'='${{COUCHDB_URL}}', 'username'='${{COUCHDB_USERNAME}}',
                 'password'='${{COUCHDB_PASSWORD}}', 'database'='{engines.name}')""",
         ],
         [
             f"""INSERT INTO rows_view
-                SELECT origin, {columns}, CAST(departs_at AS TIMESTAMP(6)), id, tailnum, delay, fare, {seen}, __deleted,
-                    {POSITION} FROM source
+                SELECT origin, {columns}, CAST(departs_at AS TIMESTAMP(6)), id, tailnum, delay, fare, {seen},
+                    __deleted, {POSITION} FROM source
                 UNION ALL
-                SELECT __before_origin, {columns}, CAST(__before_departs_at AS TIMESTAMP(6)), id, CAST(NULL AS STRING),
-                    CAST(NULL AS INT), CAST(NULL AS DECIMAL(10, 2)), CAST(NULL AS STRING), TRUE, {POSITION} FROM source
+                SELECT __before_origin, {columns}, CAST(__before_departs_at AS TIMESTAMP(6)), id,
+                    CAST(NULL AS STRING), CAST(NULL AS INT), CAST(NULL AS DECIMAL(10, 2)),
+                    CAST(NULL AS STRING), TRUE, {POSITION} FROM source
                 WHERE __op = 'u' AND (__before_origin <> origin OR __before_departs_at <> departs_at)""",
             f"""INSERT INTO documents_view
                 SELECT id, origin, {columns}, CAST(departs_at AS TIMESTAMP(6)), tailnum, delay, fare,
@@ -254,15 +251,13 @@ CHANGES = (
     record(5, "d", 3, "10:45:00"),
     record(6, "u", 1, tailnum=None),
 )
-"""Two flights stay (one moved to another departure time, one lost its tail number), the third is cancelled."""
+"""Two flights stay (one moved to another departure time, one lost its tail number), one is cancelled."""
 
 
 def cassandra_rows(session: Session, table: str) -> dict[int, dict[str, Any]]:
     rows = session.execute(
-        f"SELECT {table}.*, writetime(source_position) AS written FROM {table}".replace(
-            f"{table}.*",
-            "origin, flight_date, departs_at, id, tailnum, delay, fare, seen_at, source_position",
-        )
+        "SELECT origin, flight_date, departs_at, id, tailnum, delay, fare, seen_at, source_position,"
+        f" writetime(source_position) AS written FROM {table}"
     )
     found = [row._asdict() for row in rows]
     assert len({row["id"] for row in found}) == len(found), f"a moved row stayed in its old place: {found}"
@@ -312,7 +307,7 @@ def test_views_follow_the_changes_and_replays_change_nothing(
     }
     assert stored["1"]["tailnum"] is None
 
-    # From the beginning without state, in the same topic: everything once more, then a late copy of what was deleted.
+    # From the beginning without state: everything once more, then a late copy of what was deleted.
     engines.cancel(job)
     engines.send(CHANGES[2], record(9, "c", 9))
     again = engines.submit(serving_script(engines))
@@ -372,8 +367,8 @@ def test_lake_keeps_the_newest_row_and_can_be_read_as_text(engines: Engines) -> 
         f"CREATE DATABASE IF NOT EXISTS lake.{engines.name}",
         engines.source(),
         f"""CREATE TABLE IF NOT EXISTS {table} (id BIGINT NOT NULL, flight_date DATE, departs_at TIMESTAMP(6),
-            tailnum STRING, delay INT, fare DECIMAL(10, 2), seen_at TIMESTAMP(6), _position BIGINT, _gtid STRING,
-            _op STRING, PRIMARY KEY (id) NOT ENFORCED)
+            tailnum STRING, delay INT, fare DECIMAL(10, 2), seen_at TIMESTAMP(6),
+            _position BIGINT, _gtid STRING, _op STRING, PRIMARY KEY (id) NOT ENFORCED)
             WITH ('bucket'='1', 'sequence.field'='_position', 'rowkind.field'='_op')""",
     ]
     insert = f"""INSERT INTO {table} SELECT id, CAST(SUBSTRING(flight_date FROM 1 FOR 10) AS DATE),
@@ -415,6 +410,8 @@ def test_lake_keeps_the_newest_row_and_can_be_read_as_text(engines: Engines) -> 
 def lake_rows(engines: Engines, table: str) -> dict[str, dict[str, str | None]]:
     """Every column as text, through a batch job into JSON lines on S3."""
     columns = ("id", "flight_date", "departs_at", "tailnum", "delay", "fare", "seen_at", "_position")
+    declared = ", ".join(f"{name} STRING" for name in columns)
+    texts = ", ".join(f"CAST({name} AS STRING)" for name in columns)
     folder = f"proof/{uuid.uuid4()}"
     bucket = engines.endpoints.s3.bucket
     engines.submit(
@@ -422,12 +419,10 @@ def lake_rows(engines: Engines, table: str) -> dict[str, dict[str, str | None]]:
             f"{engines.name}-proof",
             [
                 CATALOG,
-                f"CREATE TEMPORARY TABLE proof ({', '.join(f'{name} STRING' for name in columns)})"
+                f"CREATE TEMPORARY TABLE proof ({declared})"
                 f" WITH ('connector'='filesystem', 'path'='s3://{bucket}/{folder}', 'format'='json')",
             ],
-            [
-                f"INSERT INTO proof SELECT {', '.join(f'CAST({name} AS STRING)' for name in columns)} FROM {table}"
-            ],
+            [f"INSERT INTO proof SELECT {texts} FROM {table}"],
             settings={"execution.runtime-mode": "BATCH", "table.local-time-zone": "UTC"},
             wait=True,
         )

@@ -7,6 +7,7 @@ once.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import tarfile
@@ -81,15 +82,24 @@ def resolve(
     listing = folder / "files.txt"
     listing.unlink(missing_ok=True)
     plugin = load_versions()["MAVEN_DEPENDENCY_PLUGIN_VERSION"]
-    maven(
-        context,
-        folder,
-        f"org.apache.maven.plugins:maven-dependency-plugin:{plugin}:list",
-        "-DincludeScope=runtime",
-        "-DoutputAbsoluteArtifactFilename=true",
-        f"-DoutputFile={listing}",
-    )
-    files = parse_listing(listing.read_text(encoding="utf-8"))
+    for _ in range(2):
+        maven(
+            context,
+            folder,
+            f"org.apache.maven.plugins:maven-dependency-plugin:{plugin}:list",
+            "-DincludeScope=runtime",
+            "-DoutputAbsoluteArtifactFilename=true",
+            f"-DoutputFile={listing}",
+        )
+        files = parse_listing(listing.read_text(encoding="utf-8"))
+        damaged = [file for file in files if not matches_checksum(file)]
+        if not damaged:
+            break
+        for file in damaged:
+            context.say(f"{file.name} is damaged in the cache, fetching it again")
+            file.unlink()
+    else:
+        raise context.fail(f"{damaged[0]} does not match its checksum", "run `lakehouse install` again")
     shutil.rmtree(folder)
     missing = [c for c in coordinates if not any(_is_file_of(c, file) for file in files)]
     if missing or not files:
@@ -97,6 +107,20 @@ def resolve(
             f"Maven resolved no file for {', '.join(missing)}", "correct the version in compose/versions.env"
         )
     return sorted(files, key=lambda file: file.name)
+
+
+def matches_checksum(file: Path) -> bool:
+    """Compare a file of the local repository with the SHA-1 that came with it.
+
+    Maven checks what it downloads and trusts it ever after; but installed jars are hard links to these files, so
+    damage there is damage here.
+    """
+    try:
+        stated = file.with_name(f"{file.name}.sha1").read_text(encoding="utf-8").split()[0]
+    except (OSError, IndexError):
+        return False
+    with file.open("rb") as source:
+        return hashlib.file_digest(source, "sha1").hexdigest() == stated.lower()
 
 
 def maven(context: Context, folder: Path, *arguments: str) -> None:

@@ -10,6 +10,9 @@ from lakehouse_dagster.runtime.installers.context import Context
 
 _TIMEOUT = 900
 
+# npm's own retries are short: ours are around all of it.
+_BRIEF = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")
+
 
 def install_npm_project(part: NpmProject, context: Context) -> None:
     """Run `npm ci` in a copy of the project's two files."""
@@ -24,6 +27,11 @@ def install_npm_project(part: NpmProject, context: Context) -> None:
         )
     for file in ("package.json", "package-lock.json"):
         shutil.copy2(source / file, context.target / file)
+    context.say("asking the registry")
+    # Without a network `npm ci` takes minutes to give up on hundreds of packages; one question tells at once.
+    cache = f"--cache={context.cache / 'npm'}"
+    ask = ("npm", "view", part.require, "version", "--prefer-online", *_BRIEF, cache)
+    context.run(*ask, cwd=context.target, timeout=120, network=True)
     context.say("downloading and installing the packages")
     context.run(
         "npm",
@@ -33,11 +41,8 @@ def install_npm_project(part: NpmProject, context: Context) -> None:
         "--no-audit",
         "--no-fund",
         "--no-update-notifier",
-        # Its own retries last minutes per package without a network; ours are around all of it.
-        "--fetch-retries=1",
-        "--fetch-retry-mintimeout=1000",
-        "--fetch-retry-maxtimeout=5000",
-        f"--cache={context.cache / 'npm'}",
+        *_BRIEF,
+        cache,
         cwd=context.target,
         timeout=_TIMEOUT,
         network=True,

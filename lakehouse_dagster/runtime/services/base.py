@@ -124,7 +124,7 @@ class Rendering:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 that appears whole or not at all; an equal file is left alone."""
+    """Write a file of mode 0600 that appears whole or not at all."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -157,7 +157,7 @@ class Service(ABC):
     engines: tuple[str, ...] = ()
     """What must be installed in ``LAKEHOUSE_HOME``; the first one gives the version."""
     note: str = ""
-    start_timeout: float = 300.0
+    start_timeout: float = 600.0
     """Seconds until a start without an answer counts as failed; generous, for busy machines."""
 
     @abstractmethod

@@ -52,7 +52,7 @@ class Cassandra(Service):
     title = "Cassandra"
     ports = ("cassandra", "cassandra-storage", "cassandra-jmx")
     engines = ("cassandra",)
-    start_timeout = 600.0
+    start_timeout = 900.0
 
     def program(self, rendering: Rendering) -> Program:
         """Run the daemon on Java 17 (it does not start on 25)."""

@@ -17,7 +17,7 @@ class Nessie(Service):
     depends = ("postgres", "minio")
     ports = ("nessie", "nessie-management")
     engines = ("nessie", "jdk25")
-    start_timeout = 420.0
+    start_timeout = 700.0
 
     def program(self, rendering: Rendering) -> Program:
         """Run the Quarkus application; it reads ``config/application.properties`` in its working folder."""

@@ -181,7 +181,7 @@ def _superuser(instance: Instance) -> Any:
 
 def _give(path: Path, account: pwd.struct_passwd | None) -> None:
     if account:
-        os.chown(path, account.pw_uid, account.pw_gid)
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
 
 def _as_account(account: pwd.struct_passwd | None, folder: Path) -> tuple[str, ...]:

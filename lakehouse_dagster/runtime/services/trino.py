@@ -29,7 +29,7 @@ class Trino(Service):
     depends = ("nessie", "minio")
     ports = ("trino",)
     engines = ("trino", "jdk25")
-    start_timeout = 600.0
+    start_timeout = 900.0
 
     def program(self, rendering: Rendering) -> Program:
         """Run the server with only the plugins that are used: each one costs memory and start-up time."""
@@ -37,10 +37,14 @@ class Trino(Service):
         settings = instance.settings
         root = instance.engine("trino")
         plugins = rendering.folder / "plugin"
-        remove_tree(plugins)
-        plugins.mkdir(mode=0o700)
-        for name in PLUGINS:
-            (plugins / name).symlink_to(root / "plugin" / name)
+        plugins.mkdir(mode=0o700, exist_ok=True)
+        for name in {*PLUGINS, *(path.name for path in plugins.iterdir())}:
+            link, target = plugins / name, root / "plugin" / name
+            if name in PLUGINS and link.is_symlink() and link.readlink() == target:
+                continue  # a running server may be reading it
+            remove_tree(link)
+            if name in PLUGINS:
+                link.symlink_to(target)
         rendering.file(
             "trino/catalog/lake.properties",
             "etc/catalog/lake.properties",

@@ -99,8 +99,8 @@ def _in_paimon(clients: Clients, flight: _Flight) -> datetime | None:
 
 
 def _in_trino(clients: Clients, flight: _Flight) -> datetime | None:
-    value = clients.trino.scalar(f"SELECT updated_at FROM {TABLE} WHERE id = {flight.id}", schema=PIPELINE)
-    return _utc(value)
+    sql = f"SELECT updated_at FROM {TABLE} WHERE id = {int(flight.id)}"  # noqa: S608 - a number
+    return _utc(clients.trino.scalar(sql, schema=PIPELINE))
 
 
 def _in_cassandra(clients: Clients, flight: _Flight) -> datetime | None:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from lakehouse_dagster.contract.schema import Column
+from lakehouse_dagster.contract.schema import Column, TableSchema
 from lakehouse_dagster.engines.mysql import SourcePosition
 from lakehouse_dagster.proof.commands import describe
 from lakehouse_dagster.proof.rowset import Comparison, Kind
 from lakehouse_dagster.proof.subject import Projection, Subject
-from lakehouse_dagster.proof.verify import MAX_EXAMPLES, Example, Report, Result, choose, example
+from lakehouse_dagster.proof.verify import MAX_EXAMPLES, Example, Report, Result, choose, drift, example
 
 PROJECTION = Projection(
     "flights",
@@ -101,3 +101,23 @@ def test_a_report_is_equal_only_if_every_place_is() -> None:
     position = SourcePosition("", "binlog.000001", 4)
     assert Report("p", position, (good,)).equal
     assert not Report("p", position, (good, bad)).equal
+
+
+def test_drift_names_every_change_of_columns_types_and_key() -> None:
+    locked = TableSchema(name="t", columns=PROJECTION.columns, primary_key=("id",))
+    assert drift(locked, locked) == []
+    changed = TableSchema(
+        name="t",
+        columns=(
+            PROJECTION.columns[0].model_copy(update={"mysql_type": "char(4)"}),
+            PROJECTION.columns[1],
+            Column(name="new", mysql_type="int", nullable=True, position=3),
+        ),
+        primary_key=("origin", "id"),
+    )
+    assert drift(locked, changed) == [
+        "t has the key (origin, id), locked as (id)",
+        "t.delay is absent, locked as smallint",
+        "t.new is int, locked as absent",
+        "t.origin is char(4), locked as char(3)",
+    ]

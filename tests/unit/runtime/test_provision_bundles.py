@@ -8,7 +8,7 @@ import pytest
 
 from lakehouse_dagster.runtime.bundles import Bundle, bundles, fingerprint, with_needs
 from lakehouse_dagster.runtime.errors import RuntimeFailure
-from lakehouse_dagster.runtime.installers.maven import parse_listing, project_model
+from lakehouse_dagster.runtime.installers.maven import matches_checksum, parse_listing, project_model
 from lakehouse_dagster.runtime.provision import ENGINE_NAMES
 from lakehouse_dagster.runtime.versions import Versions, load_versions
 
@@ -92,3 +92,13 @@ def test_mavens_listing_is_read_with_colours_modules_and_classifiers() -> None:
         "   none\n"
     )
     assert parse_listing(listing) == [Path("/m2/a-1.jar"), Path("/m2/c-3-runner.jar")]
+
+
+def test_a_damaged_jar_of_the_local_repository_is_noticed(tmp_path: Path) -> None:
+    jar = tmp_path / "a-1.jar"
+    jar.write_bytes(b"content")
+    assert not matches_checksum(jar), "without a checksum nothing is trusted"
+    (tmp_path / "a-1.jar.sha1").write_text("040F06FD774092478D450774F5BA30C5DA78ACC8  a-1.jar\n")
+    assert matches_checksum(jar)
+    jar.write_bytes(b"c0ntent")
+    assert not matches_checksum(jar)
