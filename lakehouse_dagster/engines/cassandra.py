@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
@@ -73,6 +74,8 @@ class CassandraClient:
             )
             with self._translated():
                 self._session = self._cluster.connect()
+            # The driver writes a decimal parameter as a double, which loses digits.
+            self._session.encoder.mapping[Decimal] = str
         return self._session
 
     def execute(self, cql: str, args: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:

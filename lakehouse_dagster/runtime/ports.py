@@ -28,6 +28,7 @@ DEFAULT_PORTS: Mapping[str, int] = MappingProxyType(
         "couchdb": 15984,
         "trino": 18080,
         "dagster": 13000,
+        "dagster-code": 13001,
     }
 )
 

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -412,8 +413,12 @@ def test_cassandra(clients: Clients, endpoints: Endpoints) -> None:
         cassandra.execute(f"CREATE TABLE {keyspace}.t (id int PRIMARY KEY, v text)")
         for number in range(25):
             cassandra.execute(f"INSERT INTO {keyspace}.t (id, v) VALUES (%s, %s)", (number, str(number)))
+        cassandra.execute(f"CREATE TABLE {keyspace}.d (id int PRIMARY KEY, v decimal)")
+        exact = Decimal("18446744073709551615.001")
+        cassandra.execute(f"INSERT INTO {keyspace}.d (id, v) VALUES (%s, %s)", (1, exact))
+        assert cassandra.execute(f"SELECT v FROM {keyspace}.d") == [(exact,)]
         assert keyspace in cassandra.keyspaces()
-        assert cassandra.tables(keyspace) == ["t"]
+        assert cassandra.tables(keyspace) == ["d", "t"]
         assert cassandra.columns(keyspace, "t") == {"id": "int", "v": "text"}
         assert sorted(cassandra.rows(f"SELECT id, v FROM {keyspace}.t", page=10)) == [
             (number, str(number)) for number in range(25)

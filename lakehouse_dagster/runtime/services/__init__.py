@@ -10,7 +10,7 @@ from lakehouse_dagster.runtime.errors import RuntimeFailure
 from lakehouse_dagster.runtime.services.base import Instance, NotReady, Program, Rendering, Service
 from lakehouse_dagster.runtime.services.cassandra import Cassandra
 from lakehouse_dagster.runtime.services.connect import Connect
-from lakehouse_dagster.runtime.services.control import DagsterDaemon, DagsterWebserver, Publisher
+from lakehouse_dagster.runtime.services.control import DagsterCode, DagsterDaemon, DagsterWebserver, Publisher
 from lakehouse_dagster.runtime.services.couchdb import CouchDb
 from lakehouse_dagster.runtime.services.flink import FlinkJobManager, FlinkTaskManager
 from lakehouse_dagster.runtime.services.kafka import Kafka
@@ -49,6 +49,7 @@ SERVICES: Mapping[str, Service] = MappingProxyType(
             CouchDb(),
             Trino(),
             Publisher(),
+            DagsterCode(),
             DagsterWebserver(),
             DagsterDaemon(),
         )

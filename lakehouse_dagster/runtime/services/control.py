@@ -1,13 +1,16 @@
-"""The control plane's own processes: the publisher, Dagster's webserver and Dagster's daemon."""
+"""The control plane's own processes: the publisher, and Dagster's code server, webserver and daemon."""
 
 from __future__ import annotations
 
 import sys
 import time
 from importlib.metadata import version as package_version
+from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lakehouse_dagster.runtime.services.base import Instance, NotReady, Program, Rendering, Service
 from lakehouse_dagster.runtime.settings import Settings
@@ -47,11 +50,14 @@ class Publisher(_Control):
         return "running"
 
 
+CODE_LOCATION = "lakehouse_dagster"
+
+
 class _Dagster(_Control):
     package = "dagster"
     depends: tuple[str, ...] = ("postgres",)
 
-    def command(self, instance: Instance) -> tuple[str, ...]:
+    def command(self, instance: Instance, workspace: Path) -> tuple[str, ...]:
         raise NotImplementedError
 
     def program(self, rendering: Rendering) -> Program:
@@ -69,12 +75,19 @@ class _Dagster(_Control):
                 "LOCAL_DIR": home,
             },
         )
+        # Both Dagster programs ask the one code server. With the repository's own workspace.yaml (a Python
+        # module) the daemon would start a fresh code server every minute, at several CPU seconds each.
+        workspace = rendering.file(
+            "dagster/workspace.yaml",
+            "workspace.yaml",
+            {"HOST": settings.host, "PORT": settings.port("dagster-code"), "LOCATION": CODE_LOCATION},
+        )
         # DAGSTER_HOME is one folder for both processes, so that the `dagster` and `dg` programs find it too.
         target = home / "dagster.yaml"
         target.unlink(missing_ok=True)
         target.symlink_to(config)
         return Program(
-            self.command(instance),
+            self.command(instance, workspace),
             directory=settings.project,
             environment={
                 "LAKEHOUSE_POSTGRES_PASSWORD": instance.secrets.postgres_dagster.get_secret_value(),
@@ -85,14 +98,59 @@ class _Dagster(_Control):
         )
 
 
+class DagsterCode(_Dagster):
+    """The code server: the definitions, and the processes of the runs. The UI's "Reload" makes it load anew."""
+
+    name = "dagster-code"
+    title = "Dagster code server"
+    ports = ("dagster-code",)
+
+    def command(self, instance: Instance, workspace: Path) -> tuple[str, ...]:
+        """A code server of its own process, so that a reload in the UI takes effect."""
+        del workspace
+        settings = instance.settings
+        return (
+            sys.executable,
+            "-m",
+            "dagster",
+            "code-server",
+            "start",
+            "--host",
+            settings.host,
+            "--port",
+            str(settings.port("dagster-code")),
+            "--module-name",
+            "lakehouse_dagster.definitions",
+            "--location-name",
+            CODE_LOCATION,
+            "--use-python-environment-entry-point",
+        )
+
+    def probe(self, instance: Instance, since: float) -> str:
+        """Ask gRPC's standard health service. Broken definitions are served too: the UI shows their error."""
+        del since
+        settings = instance.settings
+        address = f"{settings.host}:{settings.port('dagster-code')}"
+        with grpc.insecure_channel(address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            try:
+                answer = stub.Check(health_pb2.HealthCheckRequest(service="DagsterApi"), timeout=10)
+            except grpc.RpcError as error:
+                raise NotReady(f"{error.code().name}: {error.details()}") from error
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            raise NotReady("not serving yet")
+        return "serving"
+
+
 class DagsterWebserver(_Dagster):
     """Dagster's UI and GraphQL API."""
 
     name = "dagster-webserver"
     title = "Dagster webserver"
+    depends = ("postgres", "dagster-code")
     ports = ("dagster",)
 
-    def command(self, instance: Instance) -> tuple[str, ...]:
+    def command(self, instance: Instance, workspace: Path) -> tuple[str, ...]:
         """The webserver, bound to loopback."""
         settings = instance.settings
         return (
@@ -104,7 +162,7 @@ class DagsterWebserver(_Dagster):
             "-p",
             str(settings.port("dagster")),
             "-w",
-            str(settings.project / "workspace.yaml"),
+            str(workspace),
         )
 
     def probe(self, instance: Instance, since: float) -> str:
@@ -133,15 +191,16 @@ class DagsterDaemon(_Dagster):
     title = "Dagster daemon"
     depends = ("postgres", "dagster-webserver")
 
-    def command(self, instance: Instance) -> tuple[str, ...]:
+    def command(self, instance: Instance, workspace: Path) -> tuple[str, ...]:
         """The daemon."""
+        del instance
         return (
             sys.executable,
             "-m",
             "dagster._daemon",
             "run",
             "-w",
-            str(instance.settings.project / "workspace.yaml"),
+            str(workspace),
         )
 
     def probe(self, instance: Instance, since: float) -> str:
