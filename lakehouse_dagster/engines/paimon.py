@@ -38,6 +38,15 @@ class PaimonSnapshot:
 
 
 @dataclass(frozen=True)
+class PaimonSchema:
+    """A version of a table's schema: columns as (name, type as in Flink SQL, e.g. ``INT NOT NULL``)."""
+
+    id: int
+    columns: tuple[tuple[str, str], ...]
+    primary_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class IcebergState:
     """The newest Iceberg metadata of a Paimon table.
 
@@ -96,6 +105,13 @@ class PaimonTables:
     def exists(self, database: str, table: str) -> bool:
         """Whether the table was created (its first schema file is there)."""
         return self.store.exists(f"{self.location(database, table)}/schema/schema-0")
+
+    def schema(self, database: str, table: str) -> PaimonSchema | None:
+        """The newest schema of a table, None when the table does not exist."""
+        prefix = f"{self.location(database, table)}/schema/schema-"
+        ids = [int(item.key.rpartition("-")[2]) for item in self.store.list(prefix)]
+        raw = self.store.get(f"{prefix}{max(ids)}") if ids else None
+        return None if raw is None else parse_schema(raw)
 
     def snapshot(self, database: str, table: str, snapshot_id: int) -> PaimonSnapshot | None:
         """One snapshot, None when it does not exist or has expired."""
@@ -220,6 +236,17 @@ class PaimonTables:
         if raw is None:
             raise EngineError(self.engine, f"{location} has expired; read the table's newest metadata again")
         return raw
+
+
+def parse_schema(raw: bytes) -> PaimonSchema:
+    """Parse a ``schema-N`` file of a Paimon table."""
+    content = json.loads(raw)
+    return PaimonSchema(
+        id=content["id"],
+        # A nested type is an object in the file; no table of a contract has one, so any text will differ.
+        columns=tuple((field["name"], str(field["type"])) for field in content["fields"]),
+        primary_keys=tuple(content["primaryKeys"]),
+    )
 
 
 def parse_snapshot(raw: bytes) -> PaimonSnapshot:

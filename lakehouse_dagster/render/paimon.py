@@ -56,15 +56,20 @@ def table_name(contract: Contract, table: str) -> str:
     return quoting.flink(CATALOG, path.database, path.table)
 
 
+def columns(contract: Contract, table: str) -> tuple[tuple[str, str], ...]:
+    """Name and type of every column of a lake table: the source's columns, then the audit columns."""
+    schema = contract.schema(table)
+    own = (
+        (column.name, mapping(column).lake + (" NOT NULL" if column.name in schema.primary_key else ""))
+        for column in schema.columns
+    )
+    return (*own, *AUDIT_COLUMNS)
+
+
 def table(contract: Contract, table: str) -> str:
     """CREATE TABLE of a lake table: the source's columns, the audit columns and the source's key."""
     schema = contract.schema(table)
-    lines = [
-        f"  {quoting.flink(column.name)} {mapping(column).lake}"
-        + (" NOT NULL" if column.name in schema.primary_key else "")
-        for column in schema.columns
-    ]
-    lines += [f"  {quoting.flink(name)} {kind}" for name, kind in AUDIT_COLUMNS]
+    lines = [f"  {quoting.flink(name)} {kind}" for name, kind in columns(contract, table)]
     key = ", ".join(quoting.flink(name) for name in schema.primary_key)
     lines.append(f"  PRIMARY KEY ({key}) NOT ENFORCED")
     body = ",\n".join(lines)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
-from lakehouse_dagster.streams.assets import Stream
+from lakehouse_dagster.streams.assets import LAKE, Stream
 from lakehouse_dagster.streams.checkpoints import newest_checkpoint
 from lakehouse_dagster.streams.decision import Desired, Facts, Kind, State
+from lakehouse_dagster.streams.drift import lake_drift, source_drift
 from lakehouse_dagster.streams.history import Starts
 from lakehouse_dagster.streams.plan import flink_script
 
@@ -58,7 +59,7 @@ def _connector(contract: Contract, stream: Stream, clients: Clients, known: Fact
     state, detail = connector_state(status)
     missing = None
     if state in (State.ABSENT, State.FAILED):
-        missing = missing_tables(contract, clients)
+        missing = missing_tables(contract, clients) or drifted_source(contract, clients)
     return replace(known, state=state, detail=detail, missing=missing)
 
 
@@ -93,6 +94,36 @@ def missing_tables(contract: Contract, clients: Clients) -> str | None:
     )
 
 
+def drifted_source(contract: Contract, clients: Clients) -> str | None:
+    """Say where the source's schema differs from the locked one, with the fix; ``None`` when nowhere."""
+    said = source_drift(contract, clients.mysql.read_schema(contract.database, _names(contract)))
+    if not said:
+        return None
+    return (
+        f"the source's schema is not the locked one: {'; '.join(said)}; run `lakehouse lock {contract.name}`"
+    )
+
+
+def drifted_lake(contract: Contract, clients: Clients) -> str | None:
+    """Say where existing lake tables differ from the contract, with the fix; ``None`` when nowhere."""
+    found = {}
+    for table in _names(contract):
+        schema = clients.paimon.schema(*contract.lake_path(table))
+        if schema is not None:
+            found[table] = schema
+    said = lake_drift(contract, found)
+    if not said:
+        return None
+    return (
+        f"lake tables were made under another contract: {'; '.join(said)}; restore that contract, or delete "
+        f"the table's folder below {clients.paimon.warehouse}/{contract.name}.db to have it made anew"
+    )
+
+
+def _names(contract: Contract) -> list[str]:
+    return [table.name for table in contract.tables]
+
+
 def _flink_job(contract: Contract, stream: Stream, clients: Clients, known: Facts) -> Facts:
     named = [job for job in clients.flink.jobs() if job.name == stream.engine_name]
     state, detail, job = job_state(named)
@@ -104,7 +135,8 @@ def _flink_job(contract: Contract, stream: Stream, clients: Clients, known: Fact
     checkpoint = newest_checkpoint(
         clients.store, stream.engine_name, flink_script(contract, stream).spec_hash
     )
-    return replace(known, state=state, detail=detail, checkpoint=checkpoint)
+    missing = drifted_lake(contract, clients) if stream.name == LAKE else None
+    return replace(known, state=state, detail=detail, checkpoint=checkpoint, missing=missing)
 
 
 def job_state(named: Sequence[FlinkJob]) -> tuple[State, str, FlinkJob | None]:

@@ -33,5 +33,6 @@ def flink_submitter() -> FlinkSubmitter:
         flink_home=flink / "home",
         program=settings.project / "flink_jobs" / "run_sql.py",
         rest=settings.url("flink"),
-        env={"JAVA_HOME": str(java)},
+        # Without it the client logs into the installed tree, which all checkouts share.
+        env={"JAVA_HOME": str(java), "FLINK_LOG_DIR": str(settings.logs)},
     )

@@ -112,8 +112,8 @@ def resolve(
 def matches_checksum(file: Path) -> bool:
     """Compare a file of the local repository with the SHA-1 that came with it.
 
-    Maven checks what it downloads and trusts it ever after; but installed jars are hard links to these files, so
-    damage there is damage here.
+    Maven checks what it downloads and trusts it ever after; but installed jars are hard links to these files,
+    so damage there is damage here.
     """
     try:
         stated = file.with_name(f"{file.name}.sha1").read_text(encoding="utf-8").split()[0]
