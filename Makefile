@@ -8,7 +8,7 @@ BIN := .venv/bin
 # A file of its own per environment, so that an unchanged lock costs nothing.
 SYNCED := .venv/.synced-$(shell sha256sum requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: help setup lock demo up down test check format types unit engine e2e screenshot clean
+.PHONY: help setup lock lock-flink demo up down test check format types unit engine e2e screenshot clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9_-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ setup: $(SYNCED) ## make the Python environment from the lock
 
 lock: $(UV) ## resolve the dependencies anew (hashes, no addresses)
 	$(UV) pip compile pyproject.toml --group dev --upgrade --generate-hashes --no-annotate --no-header --no-emit-index-url --quiet --output-file requirements.lock
+
+lock-flink: $(UV) ## resolve the Flink client's dependencies anew
+	cd flink_jobs && ../$(UV) pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --quiet --output-file requirements.lock
 
 demo: setup ## install, start, replay real flights, verify, leave the Dagster UI open
 	$(BIN)/lakehouse demo
