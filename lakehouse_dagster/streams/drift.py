@@ -1,7 +1,7 @@
 """Where what exists differs from the contract: the source's schema, and lake tables made under an older one.
 
 Neither difference stops Flink or Debezium by itself. Flink even casts into an existing table's old types
-without a word, so a DOUBLE that meets a DECIMAL column would lose digits. Hence it is looked at before a start.
+without a word, so a DOUBLE that meets a DECIMAL column would lose digits. Hence the look before a start.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class _Dagster(_Control):
 
 
 class DagsterCode(_Dagster):
-    """The code server: the definitions, and the processes of the runs. The UI's "Reload" makes it load anew."""
+    """The code server: definitions and the processes of runs. The UI's "Reload" makes it load anew."""
 
     name = "dagster-code"
     title = "Dagster code server"
