@@ -15,6 +15,7 @@ from datetime import date
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lakehouse_dagster.engines.clients import Clients
@@ -22,9 +23,11 @@ from lakehouse_dagster.engines.dagster_api import DagsterApi
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.proof.verify import Report, Verifier, places
 from lakehouse_dagster.runtime.endpoints import load_endpoints
+from lakehouse_dagster.runtime.errors import RuntimeFailure
 from lakehouse_dagster.runtime.settings import Settings
 from lakehouse_dagster.runtime.status import resident_bytes
 from lakehouse_dagster.samples.flights.latency import Latency
+from lakehouse_dagster.samples.flights.tables import ReplayError
 
 PIPELINE = "flights"
 STREAMS = ("connector", "lake", "serving")
@@ -86,13 +89,22 @@ def demo_command(
     seed: int = typer.Option(2013, help="Seed of the replayed operations."),
 ) -> None:
     """Install, start, replay real flights through every engine, verify every row, leave the UI open."""
+    console = Console()
+    try:
+        equal = _run(console, days=days, rate=rate, seed=seed)
+    except (EngineError, RuntimeFailure, ReplayError) as error:
+        console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(1) from None
+    raise typer.Exit(0 if equal else 1)
+
+
+def _run(console: Console, *, days: int, rate: float, seed: int) -> bool:
     from lakehouse_dagster.governance.commands import find_contract
     from lakehouse_dagster.runtime.commands import install_and_start
     from lakehouse_dagster.samples.flights.commands import replay
     from lakehouse_dagster.samples.flights.latency import measure
     from lakehouse_dagster.streams.submit import flink_submitter
 
-    console = Console()
     settings = Settings.load()
     memory = Memory(settings)
     steps = Steps(console)
@@ -122,8 +134,7 @@ def demo_command(
         f"{steps.elapsed / 60:.1f} minutes, peak memory of all engines {memory.peak / GIB:.1f} GiB.\n"
         f"Dagster UI: [bold]{endpoints.dagster.url}[/bold]   stop everything: [bold]lakehouse down[/bold]"
     )
-    if not report.equal:
-        raise typer.Exit(1)
+    return report.equal
 
 
 def wait_for_streams(
