@@ -92,7 +92,7 @@ class HttpEngine:
         try:
             response = Retrying(
                 stop=stop_after_attempt(attempts),
-                wait=wait_exponential_jitter(initial=0.1, max=0.5, jitter=0.1),
+                wait=wait_exponential_jitter(multiplier=0.1, max=0.5, jitter=0.1),
                 retry=retry_if_exception_type(
                     (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, _TransientAnswer)
                 ),

@@ -7,11 +7,14 @@ without a word, so a DOUBLE that meets a DECIMAL column would lose digits. Hence
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.schema import SchemaLock, TableSchema
-from lakehouse_dagster.engines.paimon import PaimonSchema
 from lakehouse_dagster.render import paimon
+
+if TYPE_CHECKING:
+    from lakehouse_dagster.engines.paimon import PaimonSchema
 
 
 def source_drift(contract: Contract, found: SchemaLock) -> list[str]:

@@ -14,16 +14,20 @@ import pytest
 
 from lakehouse_dagster.components.resources import LakehouseResource
 from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.loader import DEFS_ROOT, load_contract
+from lakehouse_dagster.contract.schema import SchemaLock
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.connect import ConnectorStatus, TaskStatus
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 from lakehouse_dagster.engines.flink import FlinkJob
 from lakehouse_dagster.engines.kafka import TopicReport
+from lakehouse_dagster.engines.paimon import PaimonSchema
 from lakehouse_dagster.engines.s3 import StoredObject
+from lakehouse_dagster.render import paimon
 from lakehouse_dagster.streams import act
 from lakehouse_dagster.streams.assets import stream_of, streams_of
 from lakehouse_dagster.streams.checkpoints import newest_checkpoint
-from lakehouse_dagster.streams.decision import Desired, State, Verb
+from lakehouse_dagster.streams.decision import Desired, State, Verb, decide
 from lakehouse_dagster.streams.history import (
     PIPELINE_TAG,
     STREAM_TAG,
@@ -57,6 +61,9 @@ class World:
     submitted: list[Any] = field(default_factory=list)
     dies_at_once: bool = False
     bucket: str = "lake"
+    source_schema: SchemaLock | None = None
+    lake_schemas: dict[str, PaimonSchema] = field(default_factory=dict)
+    warehouse: str = "s3://lake/paimon"
 
     def ask(self, engine: str) -> None:
         if engine in self.down:
@@ -71,6 +78,7 @@ class World:
             "kafka",
             "mysql",
             "store",
+            "paimon",
             "cassandra",
             "couchdb",
             "submitter",
@@ -93,6 +101,14 @@ class World:
     def status(self, name: str) -> ConnectorStatus | None:
         self.ask("connect")
         return self.connectors.get(name)
+
+    def read_schema(self, database: str, tables: Sequence[str]) -> SchemaLock:
+        self.ask("mysql")
+        return self.source_schema or load_contract(DEFS_ROOT / "flights").lock
+
+    def schema(self, database: str, table: str) -> PaimonSchema | None:
+        self.ask("minio")
+        return self.lake_schemas.get(table)
 
     def put_config(self, name: str, config: Mapping[str, str]) -> bool:
         self.done.append(f"put {name}")
@@ -477,3 +493,26 @@ def test_what_is_desired_is_remembered(instance: dg.DagsterInstance) -> None:
     assert desired_state(instance, "flights", "serving") is Desired.RUNNING
     set_desired_state(instance, "flights", "lake", Desired.RUNNING)
     assert desired_state(instance, "flights", "lake") is Desired.RUNNING
+
+
+def test_a_lake_table_of_another_contract_is_not_written_into(contract: Contract) -> None:
+    columns = tuple(
+        (name, "DECIMAL(9, 5)" if name == "wind_speed" else kind)
+        for name, kind in paimon.columns(contract, "weather")
+    )
+    world = World(lake_schemas={"weather": PaimonSchema(0, columns, ("origin", "observed_at"))})
+    found = observe(contract, stream_of(contract, "lake"), clients(world))
+    assert found.missing is not None
+    assert "weather.wind_speed" in found.missing
+    assert decide(found).verb is Verb.WAIT
+    assert observe(contract, stream_of(contract, "serving"), clients(world)).missing is None
+
+
+def test_a_source_that_left_its_locked_schema_is_not_captured(contract: Contract) -> None:
+    table = contract.schema("airlines")
+    narrower = table.model_copy(update={"columns": table.columns[:1]})
+    changed = SchemaLock(database=contract.database, tables={**contract.lock.tables, "airlines": narrower})
+    found = observe(contract, stream_of(contract, "connector"), clients(World(source_schema=changed)))
+    assert found.missing is not None
+    assert "airlines.name" in found.missing
+    assert "lakehouse lock flights" in found.missing
