@@ -19,9 +19,13 @@ from kafka.errors import (
     NodeNotReadyError,
     TopicAlreadyExistsError,
 )
+from kafka.structs import OffsetAndMetadata
 
 from lakehouse_dagster.engines.endpoints import KafkaEndpoint
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
+
+REWOUND = "rewound by lakehouse"
+"""Metadata of an offset that was moved back on purpose; the consumer's next commit takes it away."""
 
 
 class Partition(NamedTuple):
@@ -146,13 +150,44 @@ class KafkaAdmin:
 
     def committed(self, group: str) -> dict[Partition, int]:
         """Offsets a consumer group has committed; empty when there is no such group."""
+        return {partition: int(value.offset) for partition, value in self._committed(group).items()}
+
+    def rewind(self, group: str, records: int) -> dict[Partition, tuple[int, int]]:
+        """Move the offsets of a group without members back by ``records``, never before the first kept one.
+
+        Returns (old, new) for each partition that was moved. An offset that was moved back and has not been
+        committed anew since is left alone, so that a consumer that dies at every start is not sent back
+        further and further. EngineError when Kafka refuses, for example because the group has members.
+        """
+        committed = self._committed(group)
+        begin = self.begin_offsets({partition.topic for partition in committed})
+        moved: dict[Partition, tuple[int, int]] = {}
+        for partition, value in committed.items():
+            new = max(begin.get(partition, 0), value.offset - records)
+            if value.metadata != REWOUND and new < value.offset:
+                moved[partition] = (int(value.offset), new)
+        if moved:
+            wanted = {
+                TopicPartition(*partition): OffsetAndMetadata(new, REWOUND, -1)
+                for partition, (_, new) in moved.items()
+            }
+            with self._admin() as admin:
+                answers = admin.alter_group_offsets(group, wanted)
+            refused = [
+                f"{tp.topic}: {kind.__name__}" for tp, kind in answers.items() if kind.__name__ != "NoError"
+            ]
+            if refused:
+                raise EngineError(self.engine, f"group {group} was not moved back: {', '.join(refused)}")
+        return moved
+
+    def _committed(self, group: str) -> dict[Partition, Any]:
         with self._admin() as admin:
             try:
                 answer = admin.list_group_offsets(group)
             except GroupIdNotFoundError:
                 return {}
         return {
-            Partition(tp.topic, tp.partition): int(value.offset)
+            Partition(tp.topic, tp.partition): value
             for tp, value in answer.get(group, {}).items()
             if value.offset >= 0
         }

@@ -20,6 +20,12 @@ from lakehouse_dagster.streams.plan import connector_config, flink_script, place
 READY_SECONDS = 90.0
 """How long a started stream is watched until its engine says that it runs."""
 
+FASTEST_PER_SECOND = 50_000
+"""Records per second: more than a job of one source was seen to read."""
+
+STEP_BACK_INTERVALS = 4
+"""Checkpoint intervals that are read again by a job that starts without a checkpoint."""
+
 Log = Callable[[str], None]
 
 
@@ -106,6 +112,8 @@ def _start_job(contract: Contract, stream: Stream, clients: Clients, action: Act
     _ensure_topics(contract, clients, log)
     if stream.name == SERVING:
         _ensure_views(contract, clients, log)
+    if not action.savepoint:
+        _step_back(contract, stream, clients, log)
     script = flink_script(contract, stream)
     log(f"submitting {script.name}, specification {script.spec_hash}; {action.reason}")
     job_id = clients.submitter.submit(
@@ -125,6 +133,18 @@ def _start_job(contract: Contract, stream: Stream, clients: Clients, action: Act
         raise EngineError("flink", f"job {script.name} ({job_id}) failed after its start: {cause or detail}")
     log(f"job {script.name} ({job_id}) is {state}")
     return Outcome(stream.name, action, state, detail, job_id, script.spec_hash)
+
+
+def _step_back(contract: Contract, stream: Stream, clients: Clients, log: Log) -> None:
+    """Move the job's consumer group back a little, because offsets are committed before the tables are.
+
+    Flink commits its offsets to Kafka when a checkpoint is complete, and the sinks commit on the same
+    notification: a job killed in between has read records that are in no table. With a checkpoint the sink
+    makes up for it, without one only reading them again does. Applying a record twice changes nothing.
+    """
+    records = STEP_BACK_INTERVALS * contract.pipeline.checkpoint_interval_seconds * FASTEST_PER_SECOND
+    for partition, (old, new) in clients.kafka.rewind(stream.engine_name, records).items():
+        log(f"{partition.topic}[{partition.partition}]: starts at offset {new:,} instead of {old:,}")
 
 
 def _ensure_views(contract: Contract, clients: Clients, log: Log) -> None:

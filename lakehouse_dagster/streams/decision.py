@@ -89,7 +89,7 @@ class Action:
     verb: Verb
     reason: str
     savepoint: str | None = None
-    """Checkpoint or savepoint to start from; ``None`` means from the consumer group's committed offsets."""
+    """Checkpoint or savepoint to start from; ``None``: from a little before the group's committed offsets."""
 
     @property
     def acts(self) -> bool:
@@ -137,7 +137,8 @@ def _start(facts: Facts) -> Action:
         )
     return Action(
         Verb.START,
-        f"the job {what} and no checkpoint of it is retained; it starts from the group's committed offsets",
+        f"the job {what} and no checkpoint of it is retained; it starts a little before the group's "
+        "committed offsets",
     )
 
 

@@ -275,6 +275,15 @@ def test_kafka_offsets_and_lag(clients: Clients) -> None:
         consumer.close()
         assert clients.kafka.committed(group) == {Partition(topic, 0): 5}
         assert clients.kafka.lag(group, [topic]) == {topic: 2}
+        assert clients.kafka.rewind(group, 3) == {Partition(topic, 0): (5, 2)}
+        assert clients.kafka.committed(group) == {Partition(topic, 0): 2}
+        # Not again, until the consumer has committed anew; and never before what is kept.
+        assert clients.kafka.rewind(group, 3) == {}
+        consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+        consumer.assign([TopicPartition(topic, 0)])
+        consumer.commit({TopicPartition(topic, 0): OffsetAndMetadata(6, "", -1)})
+        consumer.close()
+        assert clients.kafka.rewind(group, 1000) == {Partition(topic, 0): (6, 0)}
     finally:
         clients.kafka.delete_topics([topic])
         clients.kafka.delete_group(group)

@@ -52,7 +52,11 @@ MANIFEST = {
             "type": {
                 "type": "record",
                 "name": "data_file",
-                "fields": [{"name": "upper_bounds", "type": ["null", {"type": "array", "items": BOUND}]}],
+                "fields": [
+                    {"name": "record_count", "type": "long"},
+                    {"name": "file_size_in_bytes", "type": "long"},
+                    {"name": "upper_bounds", "type": ["null", {"type": "array", "items": BOUND}]},
+                ],
             },
         },
     ],
@@ -96,9 +100,11 @@ class Lake:
             {"key": 2, "value": (1_357_000_000_000_000 + version).to_bytes(8, "little", signed=True)},
         ]
         files = [
-            {"status": 1, "data_file": {"upper_bounds": bounds}},
-            {"status": 0, "data_file": {"upper_bounds": None}},
-            {"status": 2, "data_file": {"upper_bounds": [{"key": 1, "value": b"\x7f" * 8}]}},
+            {
+                "status": status,
+                "data_file": {"record_count": 15, "file_size_in_bytes": 10, "upper_bounds": upper},
+            }
+            for status, upper in ((1, bounds), (0, None), (2, [{"key": 1, "value": b"\x7f" * 8}]))
         ]
         store.put(f"{folder}/manifest-{version}.avro", avro(MANIFEST, files))
         store.put(

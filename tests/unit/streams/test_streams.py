@@ -137,6 +137,10 @@ class World:
         self.done.append("topics")
         return TopicReport(tuple(topic.name for topic in wanted), ())
 
+    def rewind(self, group: str, records: int) -> dict[Any, tuple[int, int]]:
+        self.done.append(f"rewind {group}")
+        return {}
+
     def execute(self, statement: str) -> None:
         self.done.append(statement.split("(")[0].strip())
 
