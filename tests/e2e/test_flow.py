@@ -110,9 +110,7 @@ def test_every_asset_has_news_in_dagster(flow: Flow) -> None:
 def test_snapshots_are_each_covered_once(flow: Flow) -> None:
     """Materializations of a lake table cover consecutive, disjoint ranges of Paimon snapshots."""
     events = flow.dagster.materializations(("flights", "lake", "flights"), limit=200)
-    ranges = sorted(
-        (event.metadata["first_snapshot_id"], event.metadata["last_snapshot_id"]) for event in events
-    )
+    ranges = sorted((event.metadata["first_snapshot"], event.metadata["last_snapshot"]) for event in events)
     assert ranges[0][0] == 1
     for (_, last), (first, _) in itertools.pairwise(ranges):
         assert first == last + 1
