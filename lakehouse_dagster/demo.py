@@ -6,6 +6,7 @@ what Dagster does by itself (the streams are started by its sensor) and prints w
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -89,7 +90,8 @@ def demo_command(
     seed: int = typer.Option(2013, help="Seed of the replayed operations."),
 ) -> None:
     """Install, start, replay real flights through every engine, verify every row, leave the UI open."""
-    console = Console()
+    # Where there is no terminal to measure (CI, a pipe) the closing table needs more than 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         equal = _run(console, days=days, rate=rate, seed=seed)
     except (EngineError, RuntimeFailure, ReplayError) as error:
