@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -23,6 +23,7 @@ from kafka.structs import OffsetAndMetadata
 
 from lakehouse_dagster.engines.endpoints import KafkaEndpoint
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
+from lakehouse_dagster.render.topics import TopicSpec
 
 REWOUND = "rewound by lakehouse"
 """Metadata of an offset that was moved back on purpose; the consumer's next commit takes it away."""
@@ -33,16 +34,6 @@ class Partition(NamedTuple):
 
     topic: str
     partition: int
-
-
-@dataclass(frozen=True)
-class TopicSpec:
-    """A topic as it should be. `config` are topic settings such as `retention.ms`, all as text."""
-
-    name: str
-    partitions: int = 1
-    replication_factor: int = 1
-    config: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

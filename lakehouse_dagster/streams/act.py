@@ -11,11 +11,12 @@ from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.flink import script_environment
 from lakehouse_dagster.render import cassandra, couchdb
+from lakehouse_dagster.render.topics import topics
 from lakehouse_dagster.streams.assets import SERVING, Stream
 from lakehouse_dagster.streams.decision import Action, Desired, Kind, Verb, decide
 from lakehouse_dagster.streams.lock import starter_lock
 from lakehouse_dagster.streams.observe import connector_state, job_state, observe
-from lakehouse_dagster.streams.plan import connector_config, flink_script, placed, topics
+from lakehouse_dagster.streams.plan import connector_config, flink_script, placed
 
 READY_SECONDS = 90.0
 """How long a started stream is watched until its engine says that it runs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.engines.endpoints import Endpoints
@@ -11,11 +10,6 @@ from lakehouse_dagster.render.connector import connector
 from lakehouse_dagster.render.flink_sql import FlinkScript, scripts
 from lakehouse_dagster.streams.assets import Stream
 from lakehouse_dagster.streams.checkpoints import checkpoint_folder, savepoint_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lakehouse_dagster.engines.kafka import TopicSpec
 
 _PLACES = frozenset(
     {
@@ -54,15 +48,3 @@ def connector_config(contract: Contract, endpoints: Endpoints) -> dict[str, str]
         mysql_port=endpoints.mysql.port,
         kafka_bootstrap=endpoints.kafka.bootstrap,
     ).config
-
-
-def topics(contract: Contract) -> Sequence[TopicSpec]:
-    """Return all topics of the pipeline as they should be."""
-    # Late, because the client library behind the topic's model is heavy and definitions load without it.
-    from lakehouse_dagster.engines.kafka import TopicSpec
-    from lakehouse_dagster.render.topics import topics as rendered
-
-    return [
-        TopicSpec(topic.name, topic.partitions, topic.replication_factor, topic.config)
-        for topic in rendered(contract)
-    ]

@@ -18,8 +18,9 @@ from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.engines.errors import ConflictError, EngineError, EngineUnavailable
 from lakehouse_dagster.engines.flink import script_environment
-from lakehouse_dagster.engines.kafka import Partition, TopicSpec
+from lakehouse_dagster.engines.kafka import Partition
 from lakehouse_dagster.engines.nessie import IcebergTable, PutTable, Reference
+from lakehouse_dagster.render.topics import TopicSpec
 
 pytestmark = pytest.mark.engine
 
