@@ -19,8 +19,23 @@ if TYPE_CHECKING:
     from lakehouse_dagster.engines.mysql import MySqlClient
     from lakehouse_dagster.engines.nessie import NessieClient
     from lakehouse_dagster.engines.paimon import PaimonTables
+    from lakehouse_dagster.engines.postgres import PostgresClient
     from lakehouse_dagster.engines.s3 import ObjectStore
     from lakehouse_dagster.engines.trino import TrinoClient
+
+_CLOSED = (
+    "mysql",
+    "source",
+    "postgres",
+    "kafka",
+    "connect",
+    "flink",
+    "store",
+    "nessie",
+    "cassandra",
+    "couchdb",
+)
+"""Clients that hold connections."""
 
 
 class Clients:
@@ -55,7 +70,7 @@ class Clients:
 
     def disconnect(self) -> None:
         """Close every client that was made; asked for again, a new one is made."""
-        for name in ("mysql", "kafka", "connect", "flink", "store", "nessie", "cassandra", "couchdb"):
+        for name in _CLOSED:
             client = self.__dict__.pop(name, None)
             if client is not None:
                 client.close()
@@ -67,6 +82,22 @@ class Clients:
         from lakehouse_dagster.engines.mysql import MySqlClient
 
         return MySqlClient(self.endpoints.mysql)
+
+    @cached_property
+    def source(self) -> MySqlClient:
+        """The source database for small questions, which it must answer within the timeout."""
+        from lakehouse_dagster.engines.mysql import MySqlClient
+
+        return MySqlClient(
+            self.endpoints.mysql, connect_timeout=max(1.0, self._timeout / 4), read_timeout=self._timeout
+        )
+
+    @cached_property
+    def postgres(self) -> PostgresClient:
+        """The database with Dagster's state and the platform's own."""
+        from lakehouse_dagster.engines.postgres import PostgresClient
+
+        return PostgresClient(self.endpoints.postgres, timeout=self._timeout)
 
     @cached_property
     def kafka(self) -> KafkaAdmin:

@@ -4,6 +4,7 @@ import dagster as dg
 
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.engines.clients import ClientSource
+from lakehouse_dagster.governance.hold import PublicationHeldError
 
 
 def publish_job(contract: Contract) -> dg.JobDefinition:
@@ -20,7 +21,11 @@ def publish_job(contract: Contract) -> dg.JobDefinition:
         from lakehouse_dagster.governance.publisher import publish_once
 
         with lakehouse.clients() as clients:
-            done = publish_once(contract, clients.endpoints, requested_by=f"dagster run {context.run_id}")
+            try:
+                done = publish_once(contract, clients.endpoints, requested_by=f"dagster run {context.run_id}")
+            except PublicationHeldError as error:
+                # An answer, not an accident: trying again now would get the same one.
+                raise dg.Failure(str(error), allow_retries=False) from error
         if done is None:
             context.log.info("Nessie shows the newest state of every table already; nothing to publish")
             return
