@@ -25,7 +25,9 @@ from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.engines.errors import ConflictError, EngineError
 from lakehouse_dagster.engines.nessie import IcebergTable, NessieClient
 from lakehouse_dagster.engines.paimon import PaimonTables
+from lakehouse_dagster.engines.postgres import PostgresClient
 from lakehouse_dagster.governance.decision import TableVersion, decide, message, properties
+from lakehouse_dagster.governance.hold import HoldStore, PublicationHeldError, said
 
 logger = logging.getLogger("lakehouse.publisher")
 
@@ -51,7 +53,8 @@ class Publication:
 class PublisherState:
     """What a publisher remembers of a pipeline between rounds; losing it costs one extra comparison.
 
-    `news` are tables whose version changed and that are not known to be published yet.
+    `news` are tables whose version changed and that are not known to be published yet; `held`
+    while they must not be.
     """
 
     versions: dict[str, TableVersion] = field(default_factory=dict)
@@ -60,6 +63,7 @@ class PublisherState:
     branch_hash: str | None = None
     next_recheck: float = 0.0
     reported_foreign: tuple[str, ...] = ()
+    held: bool = False
 
 
 class Publisher:
@@ -70,6 +74,8 @@ class Publisher:
     ) -> None:
         self.paimon = PaimonTables(endpoints.paimon, endpoints.s3)
         self.nessie = NessieClient(endpoints.nessie)
+        self.postgres = PostgresClient(endpoints.postgres)
+        self.holds = HoldStore(self.postgres)
         self.branch = branch
         self.requested_by = requested_by
         self.id = f"{socket.gethostname()}:{os.getpid()}:{int(time.time())}"
@@ -78,6 +84,7 @@ class Publisher:
         """Close the connections."""
         self.paimon.close()
         self.nessie.close()
+        self.postgres.close()
 
     def publish_once(
         self, contract: Contract, state: PublisherState | None = None, *, attempts: int = 5
@@ -85,7 +92,9 @@ class Publisher:
         """One round for one pipeline: commit what is new, or return None when there is nothing to do.
 
         With `state`, tables without news are not read and a quiet lake costs one small read per table.
-        Raises EngineError; after `attempts` lost races it is a ConflictError.
+        While publication is held back (`governance.hold`) nothing is committed: with `state` that is None
+        and one line in the log, without it a PublicationHeldError. Raises EngineError; after `attempts` lost
+        races it is a ConflictError.
         """
         started = time.monotonic()
         known = state or PublisherState()
@@ -99,6 +108,10 @@ class Publisher:
             reference = self.nessie.get_reference(self.branch)
             if state is not None and not known.news and known.branch_hash == reference.hash:
                 known.next_recheck = started + RECHECK_SECONDS
+                return None
+            # Asked before the lake is read and again before the commit: a hold begins before the lake goes
+            # back and ends when it has caught up, so what is read and committed without one is not behind.
+            if self._held(contract, known, by_hand=state is None):
                 return None
             self._read(contract, known)
             wanted = known.versions
@@ -134,6 +147,8 @@ class Publisher:
                 known.branch_hash = reference.hash
                 known.next_recheck = started + RECHECK_SECONDS
                 return None
+            if self._held(contract, known, by_hand=state is None):
+                return None
             try:
                 target = self.nessie.commit(
                     decision.operations,
@@ -158,6 +173,24 @@ class Publisher:
                 seconds=time.monotonic() - started,
             )
         raise AssertionError("unreachable")
+
+    def _held(self, contract: Contract, known: PublisherState, *, by_hand: bool) -> bool:
+        """Whether publication is held back; its beginning and its end are logged.
+
+        An error of the database is raised, so nothing is published while it cannot be asked.
+        """
+        hold = self.holds.held(contract.name)
+        if hold is None:
+            if known.held:
+                logger.info("%s: publication is no longer held back", contract.name)
+            known.held = False
+            return False
+        if by_hand:
+            raise PublicationHeldError(hold)
+        if not known.held:
+            logger.warning("%s", said(hold))
+        known.held = True
+        return True
 
     def _moved(self, contract: Contract, known: PublisherState) -> set[str]:
         """Tables whose metadata version differs from the one remembered: one small read per table."""

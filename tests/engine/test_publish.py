@@ -27,7 +27,9 @@ from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.engines.errors import ConflictError, EngineError, EngineUnavailable
 from lakehouse_dagster.engines.nessie import Operation, PutTable, Reference
+from lakehouse_dagster.engines.postgres import PostgresClient
 from lakehouse_dagster.governance import publisher as module
+from lakehouse_dagster.governance.hold import HoldStore, PublicationHeldError
 from lakehouse_dagster.governance.publisher import Publisher, PublisherState, follow
 
 pytestmark = pytest.mark.engine
@@ -390,6 +392,99 @@ def test_a_publisher_killed_at_any_point_leaves_nothing_to_mend(
     monkeypatch.setattr(publisher.nessie, "commit", real)
     assert publisher.publish_once(lake.contract, PublisherState()) is None
     assert publisher.publish_once(lake.contract, state) is None
+
+
+@pytest.fixture
+def holds(lake: Lake) -> Iterator[HoldStore]:
+    found = HoldStore(lake.clients.postgres)
+    yield found
+    found.release(lake.name)
+
+
+def test_nothing_is_published_while_it_is_held_back(
+    lake: Lake, publisher: Publisher, branch: str, holds: HoldStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = PublisherState()
+    lake.write("a", 2)
+    assert publisher.publish_once(lake.contract, state) is not None
+    holds.hold(lake.name, "lake", "the lake job started without a checkpoint", {"t:0": 5})
+    with caplog.at_level(logging.INFO):
+        # The lake goes back, and comes again bit by bit.
+        for version in (3, 4):
+            lake.write("a", version)
+            for _ in range(2):
+                assert publisher.publish_once(lake.contract, state) is None
+        with pytest.raises(PublicationHeldError, match="the lake job started without a checkpoint"):
+            publisher.publish_once(lake.contract)
+        # A publisher that was started meanwhile knows of it too.
+        assert publisher.publish_once(lake.contract, PublisherState()) is None
+        assert lake.shown(branch) == {"a": 2}
+        assert not holds.advance(lake.name, {"t:0": 5}, "j", 1)
+        assert publisher.publish_once(lake.contract, state) is None
+        assert holds.advance(lake.name, {"t:0": 5}, "j", 2)
+        publication = publisher.publish_once(lake.contract, state)
+    assert publication is not None
+    assert publication.changed == ("a",)
+    assert lake.shown(branch) == {"a": 4}
+    assert caplog.text.count("is held back since") == 2  # one per publisher
+    assert caplog.text.count("no longer held back") == 1
+
+
+def test_what_was_read_before_a_hold_began_is_not_published_after(
+    lake: Lake, publisher: Publisher, branch: str, holds: HoldStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = publisher.paimon.iceberg
+    began: list[int] = []
+
+    def iceberg(database: str, table: str) -> Any:
+        if not began:
+            holds.hold(lake.name, "lake", "it begins now", {"t:0": 1})
+            began.append(1)
+        return real(database, table)
+
+    monkeypatch.setattr(publisher.paimon, "iceberg", iceberg)
+    lake.write("a", 1)
+    state = PublisherState()
+    assert publisher.publish_once(lake.contract, state) is None
+    assert began
+    assert lake.shown(branch) == {}
+    holds.release(lake.name)
+    assert publisher.publish_once(lake.contract, state) is not None
+    assert lake.shown(branch) == {"a": 1}
+
+
+def test_a_hold_that_ends_during_a_round_lets_nothing_through_that_was_read_before(
+    lake: Lake, publisher: Publisher, branch: str, holds: HoldStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def iceberg(database: str, table: str) -> Any:
+        # The hold ends after the lake was read and before the commit.
+        state = real(database, table)
+        holds.release(lake.name)
+        return state
+
+    real = publisher.paimon.iceberg
+    monkeypatch.setattr(publisher.paimon, "iceberg", iceberg)
+    lake.write("a", 1)
+    holds.hold(lake.name, "lake", "it ends in a moment", {"t:0": 1})
+    assert publisher.publish_once(lake.contract, PublisherState()) is None
+    assert lake.shown(branch) == {}
+
+
+def test_nothing_is_published_while_nobody_can_say_whether_it_is_held_back(
+    lake: Lake, publisher: Publisher, branch: str, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = PublisherState()
+    lake.write("a", 1)
+    away = endpoints.postgres.model_copy(update={"port": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(publisher, "holds", HoldStore(PostgresClient(away)))
+        for known in (state, None):
+            with pytest.raises(EngineUnavailable, match="postgres: no answer"):
+                publisher.publish_once(lake.contract, known)
+    assert lake.shown(branch) == {}
+    # The news survived.
+    assert publisher.publish_once(lake.contract, state) is not None
+    assert lake.shown(branch) == {"a": 1}
 
 
 def test_following_waits_for_unreachable_engines_and_then_publishes(
