@@ -18,6 +18,11 @@ from lakehouse_dagster.engines.endpoints import PaimonEndpoint, S3Endpoint
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.s3 import ObjectStore
 
+_STEPS = 4
+"""So many snapshots after the one seen are looked for before the hint is asked how many there are."""
+_HINT_BEHIND = 3
+"""So far behind may the hint be; further, and the folder is listed."""
+
 
 @dataclass(frozen=True)
 class PaimonSnapshot:
@@ -35,6 +40,17 @@ class PaimonSnapshot:
     total_records: int
     delta_records: int
     watermark: int | None = None
+
+
+@dataclass(frozen=True)
+class SnapshotsSince:
+    """A table's snapshots since one that was seen before."""
+
+    newest: PaimonSnapshot
+    seen: PaimonSnapshot | None = None
+    """The one that was seen, as stored now; None when it has expired or was never there in this life."""
+    later: tuple[PaimonSnapshot, ...] = ()
+    """All those after it, ascending; empty when there are none, too many, or some have expired."""
 
 
 @dataclass(frozen=True)
@@ -124,55 +140,82 @@ class PaimonTables:
         ids = (item.key.rpartition("-")[2] for item in self.store.list(prefix))
         return sorted(int(text) for text in ids if text.isdigit())
 
-    def latest_id(self, database: str, table: str) -> int | None:
-        """Id of the newest snapshot, None before the first.
+    def latest(self, database: str, table: str) -> PaimonSnapshot | None:
+        """The newest snapshot, None before the first.
 
-        Paimon's LATEST hint is only a hint: it is believed when no later snapshot exists, else the
-        folder is listed (the same rule Paimon itself follows).
+        Paimon's LATEST hint is only a hint: snapshots after it are looked for, and where it names one that
+        does not exist the folder is listed (the same rule Paimon itself follows).
         """
         folder = f"{self.location(database, table)}/snapshot"
         hint = _number(self.store.get(f"{folder}/LATEST"))
-        if (
-            hint is not None
-            and not self.store.exists(f"{folder}/snapshot-{hint + 1}")
-            and self.store.exists(f"{folder}/snapshot-{hint}")
-        ):
-            return hint
-        return max(self.snapshot_ids(database, table), default=None)
+        newest = None if hint is None else self.snapshot(database, table, hint)
+        if newest is not None:
+            found = self._following(database, table, newest.id, _HINT_BEHIND)
+            newest = found[-1] if found else newest
+            if len(found) < _HINT_BEHIND:
+                return newest
+        listed = max(self.snapshot_ids(database, table), default=None)
+        return None if listed is None else self.snapshot(database, table, listed)
 
-    def latest(self, database: str, table: str) -> PaimonSnapshot | None:
-        """The newest snapshot, None before the first."""
-        newest = self.latest_id(database, table)
-        return None if newest is None else self.snapshot(database, table, newest)
+    def latest_id(self, database: str, table: str) -> int | None:
+        """Id of the newest snapshot, None before the first."""
+        newest = self.latest(database, table)
+        return None if newest is None else newest.id
 
-    def snapshots_since(
-        self, database: str, table: str, after: int | None, *, limit: int = 1000
-    ) -> list[PaimonSnapshot]:
-        """Snapshots newer than the id `after` (None: all kept ones), ascending, at most `limit`.
+    def since(self, database: str, table: str, seen: int, *, most: int = 16) -> SnapshotsSince | None:
+        """What has happened since the snapshot ``seen`` (0: none); None when the table has no snapshot.
 
-        Expired ones are absent, so the first id may be greater than `after + 1`.
+        Two small reads when nothing has: the snapshot itself, which shows that the table is still the same
+        one, and the absent next. At most ``most`` later snapshots are read one by one.
         """
-        newest = self.latest_id(database, table)
-        if newest is None or (after is not None and newest <= after):
-            return []
-        if after is not None and newest - after <= limit:
-            ids = list(range(after + 1, newest + 1))
-        else:
-            ids = [i for i in self.snapshot_ids(database, table) if after is None or i > after][:limit]
-        found = (self.snapshot(database, table, snapshot_id) for snapshot_id in ids)
-        return [snapshot for snapshot in found if snapshot is not None]
+        stored = self.snapshot(database, table, seen) if seen else None
+        if stored is None:
+            newest = self.latest(database, table)
+            if newest is None:
+                return None
+            few = not seen and newest.id <= _STEPS
+            later = self._following(database, table, 0, newest.id) if few else []
+            return SnapshotsSince(newest, later=tuple(later))
+        later = self._following(database, table, seen, _STEPS)
+        if len(later) < _STEPS:
+            return SnapshotsSince(later[-1] if later else stored, stored, tuple(later))
+        newest = self.latest(database, table)
+        if newest is None or newest.id - seen > most:
+            return SnapshotsSince(newest or later[-1], stored)
+        later += self._following(database, table, later[-1].id, newest.id - later[-1].id)
+        return SnapshotsSince(later[-1], stored, tuple(later))
+
+    def _following(self, database: str, table: str, after: int, most: int) -> list[PaimonSnapshot]:
+        """The snapshots after an id, up to the first that does not exist, at most ``most``."""
+        found: list[PaimonSnapshot] = []
+        while len(found) < most:
+            snapshot = self.snapshot(database, table, after + len(found) + 1)
+            if snapshot is None:
+                break
+            found.append(snapshot)
+        return found
 
     def iceberg_version(self, database: str, table: str) -> int | None:
         """Number N of the newest `vN.metadata.json`, None before the first."""
         return _number(self.store.get(f"{self.location(database, table)}/metadata/version-hint.text"))
 
-    def iceberg(self, database: str, table: str, *, attempts: int = 5) -> IcebergState | None:
+    def iceberg(
+        self, database: str, table: str, *, newest: int | None = None, attempts: int = 5
+    ) -> IcebergState | None:
         """The newest Iceberg metadata, None when there is none yet.
+
+        Paimon numbers it as the snapshot it is made from: who knows the ``newest`` snapshot's id saves the
+        reading of the hint, unless the metadata of that snapshot is not written yet.
 
         The metadata object must really exist; when it is gone between two reads (a newer one was written and
         the old one removed), the hint is read again. EngineError after `attempts` such misses.
         """
         folder = f"{self.location(database, table)}/metadata"
+        if newest is not None:
+            location = f"{folder}/v{newest}.metadata.json"
+            raw = self.store.get(location)
+            if raw is not None:
+                return parse_iceberg(raw, newest, location)
         for _ in range(attempts):
             version = self.iceberg_version(database, table)
             if version is None:
@@ -190,7 +233,8 @@ class PaimonTables:
     ) -> ColumnBounds:
         """Greatest position and commit time of the rows in an Iceberg snapshot, from its manifests.
 
-        Reads one small object per manifest. Give the state right after `iceberg`: older manifests expire.
+        Reads one small object per manifest with live files. Give the state right after `iceberg`: older
+        manifests expire.
         """
         # fastavro is only needed here; importing it late keeps a plain reader of snapshots small.
         import fastavro
@@ -212,6 +256,8 @@ class PaimonTables:
                 raise EngineError(self.engine, f"{location} cannot be read: {error}") from error
 
         for entry in records(path):
+            if not entry.get("added_files_count", 1) and not entry.get("existing_files_count", 1):
+                continue  # lists deleted files only
             for item in records(entry["manifest_path"]):
                 if item["status"] == 2:  # a deleted file
                     continue

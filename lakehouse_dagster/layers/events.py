@@ -11,6 +11,7 @@ from lakehouse_dagster.contract.position import decode
 from lakehouse_dagster.governance.decision import PREFIX
 from lakehouse_dagster.layers import keys
 from lakehouse_dagster.layers.observe import LakeNews, PublicationNews, TopicNews, ViewNews
+from lakehouse_dagster.layers.recorded import MARK
 
 DATA_VERSION = "dagster/data_version"
 SHOWN_COMMITS = 20
@@ -35,6 +36,7 @@ def lake_event(pipeline: str, news: LakeNews) -> dg.AssetMaterialization:
         "event_time": None if status.event_ms is None else dg.MetadataValue.timestamp(status.event_ms / 1000),
         "freshness_seconds": news.freshness_seconds,
         "restarted": True if news.restarted else None,
+        MARK: _mark(news),
     }
     said = f"snapshot {news.first_id}" if news.count == 1 else f"snapshots {news.first_id} to {news.last_id}"
     if news.restarted:
@@ -64,6 +66,7 @@ def publication_event(pipeline: str, news: PublicationNews) -> dg.AssetMateriali
             )
         ),
         "gap": True if news.gap else None,
+        MARK: _mark(news),
     }
     said = f"{len(news.commits)} commit(s) up to {newest.hash[:12]}"
     if news.gap:
@@ -81,6 +84,7 @@ def topic_event(pipeline: str, topic: str, news: TopicNews) -> AssetEvent:
     metadata = {**_ranges(news.ranges), "messages": news.messages, "topic": topic}
     metadata |= {f"lag_{reader}": lag for reader, lag in news.status.lags.items()}
     metadata["end_offset"] = sum(news.status.ends.values())
+    metadata[MARK] = _mark(news)
     if news.restarted:
         metadata["restarted"] = True
     key = keys.topic(pipeline, news.table)
@@ -102,6 +106,7 @@ def view_event(pipeline: str, news: ViewNews) -> dg.AssetMaterialization:
         "lag": news.status.lag,
         "dagster/row_count": news.status.documents,
         "restarted": True if news.restarted else None,
+        MARK: _mark(news),
     }
     return dg.AssetMaterialization(
         keys.view(pipeline, news.view),
@@ -147,6 +152,11 @@ def _ranges(ranges: Mapping[int, tuple[int, int]]) -> dict[str, Any]:
 
 def _version(offsets: Mapping[int, int]) -> str:
     return ",".join(f"{partition}:{offset}" for partition, offset in sorted(offsets.items()))
+
+
+def _mark(news: LakeNews | PublicationNews | TopicNews | ViewNews) -> dg.JsonMetadataValue:
+    """Return what a later tick brings its cursor forward by, should this tick's be lost."""
+    return dg.MetadataValue.json(news.mark.as_mark())
 
 
 def _known(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,15 +6,19 @@ piece of news: ranges of successive ticks join without gap and without overlap, 
 in between. An object that was dropped and created again is noticed where its numbers go back (or its
 remembered snapshot is another one), and said aloud in ``restarted``.
 
+Every piece of news has a ``mark``: a cursor of nothing but what the news moves. It is stored with the event,
+and ``bring_forward`` takes a cursor over the marks of recorded events, so that a cursor that was lost with a
+killed daemon repeats nothing.
+
 Cursors are versioned JSON. A cursor of an unknown version is refused (``CursorError``) instead of being taken
 for an empty one, which would repeat everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -27,6 +31,10 @@ class _Cursor(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
+    after: int | None = None
+    """Id in Dagster's event log up to which recorded events have been taken into account; ``None`` for a
+    cursor that has just been reset (or has never been stored).
+    """
 
     @classmethod
     def parse(cls, text: str | None) -> Self:
@@ -46,6 +54,34 @@ class _Cursor(BaseModel):
         """Return the JSON to store."""
         return self.model_dump_json()
 
+    def as_mark(self) -> dict[str, Any]:
+        """Return what was set, as JSON values."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+C = TypeVar("C", bound=_Cursor)
+
+
+def bring_forward(cursor: C, marks: Iterable[Mapping[str, Any]]) -> C:
+    """Return the cursor as it is after the events with those marks, in the order in which they were stored.
+
+    The last mark of an object wins, even one that goes back: its table or topic was created anew. Marks of
+    other sensors, and what is no mark at all, are passed over.
+    """
+    moved: dict[str, Any] = {}
+    for given in marks:
+        try:
+            mark = type(cursor).model_validate(given)
+        except ValidationError:
+            continue
+        for name in mark.model_fields_set - {"version", "after"}:
+            value = getattr(mark, name)
+            if isinstance(value, dict):
+                moved.setdefault(name, dict(getattr(cursor, name))).update(value)
+            else:
+                moved[name] = value
+    return cursor.model_copy(update=moved)
+
 
 # --- lake tables ----------------------------------------------------------------------------------
 
@@ -64,6 +100,10 @@ class LakeCursor(_Cursor):
 
     tables: dict[str, SnapshotMark] = {}
     published: str | None = None
+    head: str | None = None
+    """Commit that the branch pointed at when its history was last read: still there, nothing is new."""
+    turn: str | None = None
+    """Table that the next tick begins with, where this one could not take all."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +149,12 @@ class LakeNews:
         return self.status.table
 
     @property
+    def mark(self) -> LakeCursor:
+        """What the news moves."""
+        mark = SnapshotMark(id=self.last_id, committed_ms=self.status.committed_ms)
+        return LakeCursor(tables={self.table: mark})
+
+    @property
     def count(self) -> int:
         """Number of snapshots covered."""
         return self.last_id - self.first_id + 1
@@ -119,6 +165,12 @@ class LakeNews:
         if self.status.event_ms is None or self.status.readable_ms is None:
             return None
         return (self.status.readable_ms - self.status.event_ms) / 1000
+
+
+def from_turn(names: Sequence[str], turn: str | None) -> list[str]:
+    """Return the names in their order, but beginning with ``turn`` (where it is among them)."""
+    start = names.index(turn) if turn in names else 0
+    return [*names[start:], *names[:start]]
 
 
 def lake_news(cursor: LakeCursor, statuses: Sequence[TableStatus]) -> tuple[list[LakeNews], LakeCursor]:
@@ -139,8 +191,9 @@ def lake_news(cursor: LakeCursor, statuses: Sequence[TableStatus]) -> tuple[list
         first = 1 if mark is None or restarted else mark.id + 1
         if status.snapshot_id < first:
             continue
-        news.append(LakeNews(status, first, status.snapshot_id, restarted))
-        marks[status.table] = SnapshotMark(id=status.snapshot_id, committed_ms=status.committed_ms)
+        item = LakeNews(status, first, status.snapshot_id, restarted)
+        news.append(item)
+        marks |= item.mark.tables
     return news, cursor.model_copy(update={"tables": marks})
 
 
@@ -170,6 +223,11 @@ class PublicationNews:
     def newest(self) -> Commit:
         """The publication that readers see."""
         return self.commits[-1]
+
+    @property
+    def mark(self) -> LakeCursor:
+        """What the news moves."""
+        return LakeCursor(published=self.newest.hash)
 
 
 def publication_news(
@@ -221,6 +279,10 @@ class TopicCursor(_Cursor):
 
     topics: dict[str, TopicMark] = {}
     views: dict[str, ViewMark] = {}
+    turn: str | None = None
+    """Topic or view (``topics/NAME``, ``views/NAME``) that the next tick begins with, where this one could
+    not take all.
+    """
 
 
 @dataclass(frozen=True)
@@ -256,6 +318,12 @@ class TopicNews:
         return self.status.table
 
     @property
+    def mark(self) -> TopicCursor:
+        """What the news moves."""
+        mark = TopicMark(ends=dict(self.status.ends), lag=self.status.lag)
+        return TopicCursor(topics={self.table: mark})
+
+    @property
     def messages(self) -> int:
         """Number of messages covered."""
         return sum(to - start for start, to in self.ranges.values())
@@ -275,8 +343,9 @@ def topic_news(cursor: TopicCursor, statuses: Sequence[TopicStatus]) -> tuple[li
         caught_up = mark.lag > 0 and status.lag == 0
         if not ranges and not caught_up and not restarted:
             continue
-        news.append(TopicNews(status, ranges, restarted))
-        marks[status.table] = TopicMark(ends=dict(status.ends), lag=status.lag)
+        item = TopicNews(status, ranges, restarted)
+        news.append(item)
+        marks |= item.mark.topics
     return news, cursor.model_copy(update={"topics": marks})
 
 
@@ -307,6 +376,11 @@ class ViewNews:
         return self.status.view
 
     @property
+    def mark(self) -> TopicCursor:
+        """What the news moves."""
+        return TopicCursor(views={self.view: ViewMark(applied=dict(self.status.applied))})
+
+    @property
     def messages(self) -> int:
         """Number of messages covered."""
         return sum(to - start for start, to in self.ranges.values())
@@ -321,9 +395,29 @@ def view_news(cursor: TopicCursor, statuses: Sequence[ViewStatus]) -> tuple[list
         ranges, restarted = _ranges(mark.applied, status.begins, status.applied)
         if not ranges and not restarted:
             continue
-        news.append(ViewNews(status, ranges, restarted))
-        marks[status.view] = ViewMark(applied=dict(status.applied))
+        item = ViewNews(status, ranges, restarted)
+        news.append(item)
+        marks |= item.mark.views
     return news, cursor.model_copy(update={"views": marks})
+
+
+def take(
+    cursor: TopicCursor, topics: Sequence[TopicNews], views: Sequence[ViewNews], *, most: int
+) -> tuple[list[TopicNews | ViewNews], TopicCursor]:
+    """Return at most ``most`` pieces of the news, and ``cursor`` moved past those only.
+
+    What is left over comes first in the next tick: with news of everything in every tick, each topic and each
+    view has its turn.
+    """
+    news: dict[str, TopicNews | ViewNews] = {f"topics/{item.table}": item for item in topics}
+    news |= {f"views/{item.view}": item for item in views}
+    # Sorted, so that a turn means the same in a tick that has other news.
+    names = sorted(news)
+    later = next((name for name in names if cursor.turn is not None and name >= cursor.turn), None)
+    names = from_turn(names, later)
+    taken = [news[name] for name in names[:most]]
+    cursor = bring_forward(cursor, (item.mark.as_mark() for item in taken))
+    return taken, cursor.model_copy(update={"turn": names[most] if len(names) > most else None})
 
 
 def _ranges(seen: Offsets, begins: Offsets, ends: Offsets) -> tuple[dict[int, tuple[int, int]], bool]:

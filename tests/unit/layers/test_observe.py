@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
@@ -15,13 +16,17 @@ from lakehouse_dagster.layers.observe import (
     TableStatus,
     TopicCursor,
     TopicStatus,
+    ViewNews,
     ViewStatus,
+    bring_forward,
     lake_news,
     publication_news,
+    take,
     topic_news,
     view_news,
 )
 
+C = TypeVar("C", LakeCursor, TopicCursor)
 TABLES = ("flights", "airlines", "planes")
 
 # One step of a history: a table gets some snapshots, a table is created anew, or a sensor ticks (seeing some
@@ -196,3 +201,151 @@ def test_a_cursor_of_another_version_is_refused(text: str) -> None:
 
 def test_no_cursor_is_an_empty_one() -> None:
     assert LakeCursor.parse(None) == LakeCursor.parse("") == LakeCursor()
+
+
+# One step of a history with crashes: a table gets snapshots (and one publication), is created anew, or a
+# sensor ticks and is killed after it has stored that many of its events (None: it lives, stores its cursor).
+CRASHES = st.lists(
+    st.one_of(
+        st.tuples(st.just("commit"), st.sampled_from(TABLES), st.integers(1, 9)),
+        st.tuples(st.just("recreate"), st.sampled_from(TABLES), st.integers(1, 9)),
+        st.tuples(st.just("tick"), st.just(""), st.one_of(st.none(), st.integers(0, 5))),
+    ),
+    max_size=50,
+)
+
+
+class Log:
+    """Dagster's storage: events are stored one by one, the cursor after them."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.cursor = LakeCursor(after=0).dump()
+
+    def begin(self, kind: type[C]) -> C:
+        """The cursor a tick works with."""
+        cursor = kind.parse(self.cursor)
+        assert cursor.after is not None
+        marks = [json.loads(json.dumps(mark)) for mark in self.events[cursor.after :]]
+        return bring_forward(cursor, marks).model_copy(update={"after": len(self.events)})
+
+    def store(self, marks: list[dict[str, Any]], cursor: LakeCursor | TopicCursor, killed: int | None) -> int:
+        """Store as much as the daemon comes to; returns the number of events."""
+        stored = marks[:killed]
+        self.events += stored
+        if killed is None:
+            self.cursor = cursor.dump()
+        return len(stored)
+
+
+@given(CRASHES)
+def test_whatever_crashes_every_snapshot_and_commit_is_recorded_exactly_once(
+    steps: list[tuple[str, str, int | None]],
+) -> None:
+    log = Log()
+    clock = 1_000
+    life: dict[str, int] = {}
+    snapshots: dict[str, list[int]] = {}
+    history: list[Commit] = []
+    recorded: dict[tuple[str, int], list[int]] = {}
+    published: list[str] = []
+
+    def tick(killed: int | None) -> None:
+        cursor = log.begin(LakeCursor)
+        statuses = []
+        for table, times in sorted(snapshots.items()):
+            mark = cursor.tables.get(table)
+            remembered = times[mark.id - 1] if mark and mark.id <= len(times) else None
+            statuses.append(TableStatus(table, len(times), times[-1], remembered_ms=remembered))
+        news, cursor = lake_news(cursor, statuses)
+        commits, cursor = publication_news(cursor, history)
+        marks = [item.mark.as_mark() for item in news] + ([commits.mark.as_mark()] if commits else [])
+        count = log.store(marks, cursor, killed)
+        for item in news[:count]:
+            at = recorded.setdefault((item.table, life.get(item.table, 0)), [])
+            at += range(item.first_id, item.last_id + 1)
+        if commits and count > len(news):
+            assert not commits.gap
+            published.extend(commit.hash for commit in commits.commits)
+
+    for kind, table, count in steps:
+        clock += 7
+        if kind == "tick":
+            tick(count)
+            continue
+        assert count is not None
+        if kind == "recreate":
+            life[table] = life.get(table, 0) + 1
+            snapshots[table] = []
+        for _ in range(count):
+            clock += 1
+            snapshots.setdefault(table, []).append(clock)
+        history.insert(0, Commit(f"h{len(history)}"))
+    tick(None)
+
+    for table, times in snapshots.items():
+        assert recorded[(table, life.get(table, 0))] == list(range(1, len(times) + 1))
+    for ids in recorded.values():
+        assert ids == list(range(1, len(ids) + 1))
+    assert published == [commit.hash for commit in reversed(history)]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(0, 3), min_size=4, max_size=4), st.one_of(st.none(), st.integers(0, 5))
+        ),
+        max_size=25,
+    ),
+    st.integers(1, 6),
+)
+def test_whatever_crashes_every_message_is_recorded_exactly_once(
+    steps: list[tuple[list[int], int | None]], most: int
+) -> None:
+    log = Log()
+    ends = dict.fromkeys(("a", "b", "c", "d"), 0)
+    covered: dict[str, list[int]] = {f"{kind}/{name}": [] for kind in ("topics", "views") for name in ends}
+
+    def tick(killed: int | None) -> int:
+        cursor = log.begin(TopicCursor)
+        topics, _ = topic_news(cursor, [TopicStatus(name, {0: 0}, {0: end}) for name, end in ends.items()])
+        views, _ = view_news(cursor, [ViewStatus(name, {0: 0}, {0: end}) for name, end in ends.items()])
+        news, cursor = take(cursor, topics, views, most=most)
+        assert len(news) == min(most, len(topics) + len(views))
+        count = log.store([item.mark.as_mark() for item in news], cursor, killed)
+        for item in news[:count]:
+            name = f"views/{item.view}" if isinstance(item, ViewNews) else f"topics/{item.table}"
+            covered[name] += range(*item.ranges[0])
+        return len(news)
+
+    log.cursor = TopicCursor(after=0).dump()
+    for counts, killed in steps:
+        for name, count in zip(ends, counts, strict=True):
+            ends[name] += count
+        tick(killed)
+    while tick(None):
+        pass
+    assert covered == {
+        f"{kind}/{n}": list(range(end)) for kind in ("topics", "views") for n, end in ends.items()
+    }
+
+
+def test_with_news_of_everything_each_has_its_turn() -> None:
+    cursor, told = TopicCursor(), []
+    for ends in range(1, 6):
+        statuses = [TopicStatus(name, {0: 0}, {0: ends}) for name in ("a", "b", "c", "d", "e")]
+        news, cursor = take(cursor, topic_news(cursor, statuses)[0], [], most=2)
+        told += [item.table for item in news if not isinstance(item, ViewNews)]
+    assert told == ["a", "b", "c", "d", "e", "a", "b", "c", "d", "e"]
+
+
+def test_a_mark_that_goes_back_is_that_of_an_object_created_anew() -> None:
+    _, cursor = lake_news(LakeCursor(), [TableStatus("flights", 9, 900)])
+    [news], _ = lake_news(cursor, [TableStatus("flights", 2, 950)])
+    assert bring_forward(cursor, [news.mark.as_mark()]).tables["flights"].id == 2
+
+
+@pytest.mark.parametrize("mark", [{"tables": 7}, {"topics": {}}, {"something": "else"}, {"version": 2}])
+def test_what_is_no_mark_of_this_sensor_moves_nothing(mark: dict[str, Any]) -> None:
+    cursor = LakeCursor(after=7, published="a")
+    assert bring_forward(cursor, [mark]) == cursor

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import dagster as dg
@@ -31,11 +32,15 @@ from lakehouse_dagster.engines.endpoints import (
     S3Endpoint,
     TrinoEndpoint,
 )
-from lakehouse_dagster.engines.errors import EngineUnavailable
+from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 from lakehouse_dagster.engines.kafka import Partition
-from lakehouse_dagster.engines.nessie import LogEntry
-from lakehouse_dagster.engines.paimon import ColumnBounds, IcebergState, PaimonSnapshot
+from lakehouse_dagster.engines.nessie import LogEntry, Reference
+from lakehouse_dagster.engines.paimon import ColumnBounds, IcebergState, PaimonSnapshot, SnapshotsSince
+from lakehouse_dagster.layers.observe import LakeCursor, SnapshotMark
+from lakehouse_dagster.layers.recorded import recorded_since
 from lakehouse_dagster.layers.sensors import lake_watch, topic_watch
+
+Event = dg.AssetMaterialization | dg.AssetObservation
 
 START = 1_700_000_000_000  # milliseconds since 1970
 
@@ -54,6 +59,8 @@ class Lake:
     committed: dict[str, dict[Partition, int]] = field(default_factory=dict)
     documents: dict[str, int] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
+    histories: int = 0
+    """How often Nessie's history was read."""
 
     def commit(self, table: str, times: int = 1) -> None:
         existing = self.snapshots.setdefault(table, [])
@@ -90,10 +97,15 @@ class FakePaimon:
     def snapshot(self, database: str, table: str, number: int) -> PaimonSnapshot | None:
         return next((s for s in self.lake.snapshots[table] if s.id == number), None)
 
-    def snapshots_since(self, database: str, table: str, after: int) -> list[PaimonSnapshot]:
-        return [s for s in self.lake.snapshots[table] if s.id > after]
+    def since(self, database: str, table: str, seen: int, *, most: int) -> SnapshotsSince | None:
+        newest = self.latest(database, table)
+        if newest is None:
+            return None
+        later = tuple(s for s in self.lake.snapshots[table] if s.id > seen)
+        stored = self.snapshot(database, table, seen)
+        return SnapshotsSince(newest, stored, later if len(later) <= most else ())
 
-    def iceberg(self, database: str, table: str) -> IcebergState:
+    def iceberg(self, database: str, table: str, *, newest: int) -> IcebergState:
         newest = self.lake.snapshots[table][-1]
         millis = round(newest.committed_at.timestamp() * 1000)
         return IcebergState(
@@ -109,8 +121,12 @@ class FakeNessie:
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
 
-    def log(self, branch: str, *, limit: int) -> list[LogEntry]:
+    def get_reference(self, name: str) -> Reference:
         self.lake.asked("nessie")
+        return Reference(name, self.lake.commits[0].hash if self.lake.commits else "0" * 64)
+
+    def log(self, branch: str, *, limit: int) -> list[LogEntry]:
+        self.lake.histories += 1
         return self.lake.commits[:limit]
 
 
@@ -161,15 +177,32 @@ class Source:
 
 
 class Watch:
-    """A sensor whose cursor is kept between ticks and whose events arrive in a real (ephemeral) instance."""
+    """A sensor whose cursor is kept between ticks and whose events arrive in a real (ephemeral) instance.
 
-    def __init__(self, sensor: dg.SensorDefinition, source: Source) -> None:
+    Its cursor is that of a sensor that has ticked once already, which is when the event log's end is noted.
+    """
+
+    def __init__(
+        self, sensor: dg.SensorDefinition, source: Source, instance: dg.DagsterInstance | None = None
+    ) -> None:
         self.sensor, self.source = sensor, source
-        self.cursor: str | None = None
-        self.instance = dg.DagsterInstance.ephemeral()
+        self.cursor: str | None = '{"version": 1, "after": 0}'
+        self.instance = instance or dg.DagsterInstance.ephemeral()
         self.said = ""
 
-    def tick(self) -> dict[str, dg.AssetMaterialization | dg.AssetObservation]:
+    def tick(self, *, killed_after: int | None = None) -> dict[str, Event]:
+        """Evaluate, store the events, store the cursor; or be killed after so many events were stored."""
+        before = self.cursor
+        found = self.evaluate()
+        for number, event in enumerate(found.values()):
+            if number == killed_after:
+                break
+            self.instance.report_runless_asset_event(event)
+        if killed_after is not None:
+            self.cursor = before
+        return found
+
+    def evaluate(self) -> dict[str, Event]:
         with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
             result = self.sensor(context, lakehouse=self.source)
         if isinstance(result, dg.SkipReason):
@@ -178,17 +211,16 @@ class Watch:
         assert isinstance(result, dg.SensorResult)
         self.cursor = result.cursor
         self.said = result.skip_reason.skip_message or "" if result.skip_reason else ""
-        found: dict[str, dg.AssetMaterialization | dg.AssetObservation] = {}
+        found: dict[str, Event] = {}
         for event in result.asset_events:
             assert isinstance(event, dg.AssetMaterialization | dg.AssetObservation)
-            self.instance.report_runless_asset_event(event)
             name = event.asset_key.to_user_string()
             assert name not in found, "one event per asset and tick"
             found[name] = event
         return found
 
 
-def values(event: dg.AssetMaterialization | dg.AssetObservation) -> Mapping[str, Any]:
+def values(event: Event) -> Mapping[str, Any]:
     return {name: value.value for name, value in event.metadata.items()}
 
 
@@ -227,7 +259,9 @@ def test_a_fresh_snapshot_is_reported_once_its_rows_can_be_read(
     readable = {"id": 0}
 
     class Lagging(FakePaimon):
-        def iceberg(self, database: str, table: str) -> IcebergState | None:  # type: ignore[override]
+        def iceberg(  # type: ignore[override]
+            self, database: str, table: str, *, newest: int
+        ) -> IcebergState | None:
             if not readable["id"]:
                 return None
             return IcebergState(1, "s3://x", readable["id"], 0, 0, 0, readable["id"], 1, 1, START + 9000, {})
@@ -334,6 +368,157 @@ def test_a_topic_without_views_has_no_serving_lag(contract: Contract) -> None:
     assert "lag_serving" not in told
 
 
+def ranges_of(watch: Watch, asset: str, first: str, last: str) -> list[tuple[int, int]]:
+    """The ranges recorded on an asset, oldest first."""
+    key = dg.AssetKey.from_user_string(asset)
+    records = watch.instance.fetch_materializations(key, limit=1000, ascending=True).records
+    told = [record.asset_materialization.metadata for record in records if record.asset_materialization]
+    return [(int(str(m[first].value)), int(str(m[last].value))) for m in told]
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 2, 3])
+def test_a_daemon_killed_before_it_stored_the_cursor_repeats_nothing_on_the_lake(
+    contract: Contract, killed_after: int
+) -> None:
+    lake = Lake()
+    watch = Watch(lake_watch(contract), Source(lambda: FakeClients(lake)))
+    lake.commit("flights", 3)
+    lake.commit("planes", 1)
+    lake.publish("a" * 64)
+    assert len(watch.tick(killed_after=killed_after)) == 3
+    assert len(watch.tick()) == 3 - killed_after
+    lake.commit("flights", 2)
+    lake.publish("b" * 64)
+    assert len(watch.tick(killed_after=killed_after)) == 2
+    lake.commit("flights", 1)
+    watch.tick()
+    assert watch.tick() == {}
+    ranges = ranges_of(watch, "flights/lake/flights", "first_snapshot", "last_snapshot")
+    assert [number for a, b in ranges for number in range(a, b + 1)] == [1, 2, 3, 4, 5, 6]
+    assert ranges_of(watch, "flights/lake/planes", "first_snapshot", "last_snapshot") == [(1, 1)]
+    published = watch.instance.fetch_materializations(
+        dg.AssetKey(["flights", "publication"]), limit=10
+    ).records
+    told = [record.asset_materialization for record in published]
+    assert [event and event.metadata["commits"].value for event in told] == [1, 1]
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 2, 3])
+def test_a_daemon_killed_before_it_stored_the_cursor_repeats_nothing_on_topics_and_views(
+    contract: Contract, killed_after: int
+) -> None:
+    place = Partition("flights.airline.flights", 0)
+    lake = Lake(ends={place: 120}, documents={"flight_documents": 50})
+    lake.committed = {"flights-lake": {place: 100}, "flights-serving": {place: 60}}
+    watch = Watch(topic_watch(contract), Source(lambda: FakeClients(lake)))
+    assert len(watch.tick(killed_after=killed_after)) == 3
+    assert len(watch.tick()) == 3 - killed_after
+    lake.ends = {place: 150}
+    lake.committed = {"flights-lake": {place: 150}, "flights-serving": {place: 150}}
+    watch.tick(killed_after=killed_after)
+    lake.ends = {place: 160}
+    watch.tick()
+    lake.committed = {"flights-lake": {place: 160}, "flights-serving": {place: 160}}
+    caught_up = watch.tick(killed_after=max(1, killed_after))
+    assert isinstance(caught_up["flights/topics/flights"], dg.AssetObservation)
+    again = watch.tick()
+    assert "flights/topics/flights" not in again  # also an observation is not repeated
+    assert watch.tick() == {}
+    ranges = ranges_of(watch, "flights/topics/flights", "first_offset", "last_offset")
+    assert [number for a, b in ranges for number in range(a, b + 1)] == list(range(160))
+    for view in ("flight_documents", "departures_by_airport"):
+        ranges = ranges_of(watch, f"flights/views/{view}", "first_offset", "last_offset")
+        assert [number for a, b in ranges for number in range(a, b + 1)] == list(range(160))
+
+
+def test_an_event_that_somebody_else_reports_hides_no_mark(contract: Contract) -> None:
+    lake = Lake()
+    watch = Watch(lake_watch(contract), Source(lambda: FakeClients(lake)))
+    lake.commit("flights", 3)
+    watch.tick(killed_after=1)
+    key = dg.AssetKey(["flights", "lake", "flights"])
+    watch.instance.report_runless_asset_event(dg.AssetMaterialization(key))  # by hand, in the UI
+    odd = dg.AssetMaterialization(key, metadata={"cursor": dg.MetadataValue.json({"tables": 7})})
+    watch.instance.report_runless_asset_event(odd)
+    other = dg.AssetKey(["shop", "lake", "flights"])
+    mark = dg.MetadataValue.json({"tables": {"flights": {"id": 99, "committed_ms": 1}}})
+    watch.instance.report_runless_asset_event(dg.AssetMaterialization(other, metadata={"cursor": mark}))
+    assert watch.tick() == {}
+    lake.commit("flights", 1)
+    told = values(watch.tick()["flights/lake/flights"])
+    assert (told["first_snapshot"], told["last_snapshot"]) == (4, 4)
+
+
+def test_a_reset_cursor_reports_everything_once_more_and_once_only(contract: Contract) -> None:
+    lake = Lake()
+    watch = Watch(lake_watch(contract), Source(lambda: FakeClients(lake)))
+    lake.commit("flights", 3)
+    watch.tick()
+    watch.cursor = None  # what "Reset cursor" in Dagster's UI does
+    assert watch.tick() == {}
+    assert "the next tick reports" in watch.said
+    assert values(watch.tick(killed_after=1)["flights/lake/flights"])["first_snapshot"] == 1
+    assert watch.tick() == {}
+    assert ranges_of(watch, "flights/lake/flights", "first_snapshot", "last_snapshot") == [(1, 3), (1, 3)]
+
+
+def test_the_cursor_of_an_older_version_goes_on_where_it_stands(contract: Contract) -> None:
+    lake = Lake()
+    watch = Watch(lake_watch(contract), Source(lambda: FakeClients(lake)))
+    lake.commit("flights", 4)
+    watch.cursor = LakeCursor(
+        tables={"flights": SnapshotMark(id=3, committed_ms=START + 3000)}
+    ).model_dump_json(exclude={"after"})
+    assert watch.tick() == {}
+    assert values(watch.tick()["flights/lake/flights"])["first_snapshot"] == 4
+
+
+def test_a_quiet_branch_is_asked_for_its_head_only(contract: Contract) -> None:
+    lake = Lake()
+    watch = Watch(lake_watch(contract), Source(lambda: FakeClients(lake)))
+    lake.publish("a" * 64)
+    assert "flights/publication" in watch.tick()
+    assert lake.histories == 1
+    watch.tick()
+    assert lake.histories == 1
+    lake.publish("b" * 64, pipeline="shop")
+    assert watch.tick() == {}
+    assert lake.histories == 2
+
+
+def test_more_recorded_events_than_a_tick_reads_are_caught_up_with_before_anything_is_reported(
+    contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lakehouse_dagster.layers.sensors.recorded_since", partial(recorded_since, page=2))
+    lake = Lake()
+    watch = Watch(lake_watch(contract), Source(lambda: FakeClients(lake)))
+    for table in ("flights", "planes", "airlines", "airports", "weather"):
+        lake.commit(table, 1)
+    assert len(watch.tick(killed_after=5)) == 5
+    for _ in range(2):
+        assert watch.tick() == {}
+        assert "the next one goes on" in watch.said
+    assert watch.tick() == {}
+    assert watch.said == "nothing new"
+
+
+def test_one_unreadable_table_does_not_hide_the_others(contract: Contract) -> None:
+    class Torn(FakePaimon):
+        def iceberg(self, database: str, table: str, *, newest: int) -> IcebergState:
+            if table == "planes":
+                raise EngineError("paimon", "v7.metadata.json has no current snapshot")
+            return super().iceberg(database, table, newest=newest)
+
+    lake = Lake()
+    clients = FakeClients(lake)
+    clients.paimon = Torn(lake)
+    watch = Watch(lake_watch(contract), Source(lambda: clients))
+    lake.commit("flights", 1)
+    lake.commit("planes", 1)
+    assert set(watch.tick()) == {"flights/lake/flights"}
+    assert "v7.metadata.json" in watch.said
+
+
 @pytest.mark.parametrize("build", [lake_watch, topic_watch])
 def test_a_cursor_of_another_version_is_told_not_raised(
     contract: Contract, build: Callable[[Contract], dg.SensorDefinition]
@@ -401,7 +586,7 @@ def test_with_every_engine_really_down_a_tick_is_short_and_names_the_fixes(
 
 def test_an_unexpected_fault_is_told_and_the_rest_goes_on(contract: Contract) -> None:
     class Broken(FakePaimon):
-        def latest(self, database: str, table: str) -> PaimonSnapshot | None:
+        def since(self, database: str, table: str, seen: int, *, most: int) -> SnapshotsSince | None:
             raise KeyError("timeMillis")
 
     lake = Lake()
