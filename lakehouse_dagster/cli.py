@@ -60,6 +60,12 @@ COMMANDS: dict[str, _Area] = {
         "Publish a pipeline to Nessie.",
         "Pipelines",
     ),
+    "streams": _Area(
+        "lakehouse_dagster.streams.commands",
+        "app",
+        "See, pause, resume, upgrade, rewind and repair a pipeline's streams.",
+        "Pipelines",
+    ),
     "verify": _Area(
         "lakehouse_dagster.proof.commands",
         "verify_command",
@@ -70,6 +76,12 @@ COMMANDS: dict[str, _Area] = {
         "lakehouse_dagster.samples.flights.commands",
         "replay_command",
         "Play the airline's operations system against MySQL.",
+        "Sample",
+    ),
+    "drill": _Area(
+        "lakehouse_dagster.drills.commands",
+        "drill_command",
+        "Inject a fault under writes; time the repair; compare every row.",
         "Sample",
     ),
     "demo": _Area(

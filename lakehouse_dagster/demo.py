@@ -103,9 +103,9 @@ def demo_command(
 def _run(console: Console, *, days: int, rate: float, seed: int) -> bool:
     from lakehouse_dagster.governance.commands import find_contract
     from lakehouse_dagster.runtime.commands import install_and_start
+    from lakehouse_dagster.runtime.submitter import flink_submitter
     from lakehouse_dagster.samples.flights.commands import replay
     from lakehouse_dagster.samples.flights.latency import measure
-    from lakehouse_dagster.streams.submit import flink_submitter
 
     settings = Settings.load()
     memory = Memory(settings)

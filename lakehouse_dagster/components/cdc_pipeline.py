@@ -20,7 +20,8 @@ from lakehouse_dagster.layers.sources import source_specs
 from lakehouse_dagster.layers.topics import topic_specs
 from lakehouse_dagster.layers.views import view_specs
 from lakehouse_dagster.streams.assets import stream_specs
-from lakehouse_dagster.streams.jobs import start_stream_job
+from lakehouse_dagster.streams.checks import stream_checks
+from lakehouse_dagster.streams.jobs import stream_jobs
 from lakehouse_dagster.streams.sensor import streams_sensor
 
 
@@ -62,8 +63,8 @@ class CdcPipeline(dg.Component, dg.Model, dg.Resolvable):
 
 
 def pipeline_definitions(contract: Contract) -> dg.Definitions:
-    """Return assets, sensors and jobs of one valid contract. They need the resource ``lakehouse``."""
-    start_stream = start_stream_job(contract)
+    """Return assets, checks, sensors and jobs of one valid contract. They need the resource ``lakehouse``."""
+    reconcile, *others = stream_jobs(contract)
     assets: list[Any] = [
         *source_specs(contract),
         *stream_specs(contract),
@@ -75,6 +76,7 @@ def pipeline_definitions(contract: Contract) -> dg.Definitions:
     ]
     return dg.Definitions(
         assets=assets,
-        jobs=[start_stream, publish_job(contract)],
-        sensors=[streams_sensor(contract, start_stream), lake_watch(contract), topic_watch(contract)],
+        asset_checks=[stream_checks(contract)],
+        jobs=[reconcile, *others, publish_job(contract)],
+        sensors=[streams_sensor(contract, reconcile), lake_watch(contract), topic_watch(contract)],
     )

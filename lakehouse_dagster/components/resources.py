@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.engines.errors import EngineUnavailable
-from lakehouse_dagster.streams.submit import flink_submitter
+
+if TYPE_CHECKING:
+    from lakehouse_dagster.engines.flink import FlinkSubmitter
 
 
 class LakehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -69,13 +72,20 @@ class _Pooled(Clients):
     def __init__(
         self, pool: ClientPool, key: tuple[str, float], endpoints: Endpoints, timeout: float
     ) -> None:
-        super().__init__(endpoints, timeout=timeout, submitter=flink_submitter)
+        super().__init__(endpoints, timeout=timeout, submitter=_submitter)
         self._pool = pool
         self._key = key
 
     def close(self) -> None:
         """Return to the pool."""
         self._pool.give_back(self._key, self)
+
+
+def _submitter() -> FlinkSubmitter:
+    # Late, because the code location must load without the runtime's files.
+    from lakehouse_dagster.runtime.submitter import flink_submitter
+
+    return flink_submitter()
 
 
 _POOL = ClientPool()

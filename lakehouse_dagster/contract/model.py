@@ -99,6 +99,11 @@ class Pipeline(_Model):
         le=3600,
         description="How often the streams commit; this is the freshness of the lake.",
     )
+    upgrades: Literal["automatic", "by_hand"] = Field(
+        default="automatic",
+        description="Whether a running stream whose specification has changed is upgraded at once, or only "
+        "when an operator asks for it.",
+    )
 
     @property
     def marts_schema(self) -> str:

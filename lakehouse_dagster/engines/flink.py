@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import tempfile
 import threading
@@ -11,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -21,6 +24,34 @@ from lakehouse_dagster.engines.http import HttpEngine
 
 #: States from which a job does not come back by itself.
 TERMINAL_STATES = frozenset({"FINISHED", "CANCELED", "FAILED"})
+
+
+_CONNECTOR = re.compile(r"'(?:connector|type)'\s*=\s*'([\w-]+)'")
+
+#: How long what a client printed is waited for after its end.
+_LAST_WORDS_SECONDS = 0.3
+
+#: Where state is read: the JobManager reads the metadata while it sets a job up, tasks read their own part.
+_STATE_IS_READ = (
+    "CheckpointCoordinator.restoreSavepoint(",
+    "StreamTaskStateInitializerImpl.streamOperatorStateContext(",
+    "StateMigrationException",
+)
+#: Signs that it was not the state's fault: the object store did not answer, or refused everybody.
+_STORE_AWAY = (
+    "Unable to execute HTTP request",
+    "Connection refused",
+    "ConnectException",
+    "SocketTimeoutException",
+    "NoHttpResponseException",
+    "UnknownHostException",
+    "InterruptedException",
+    "InterruptedIOException",
+    "ClosedByInterruptException",
+    "Status Code: 5",
+    "Status Code: 403",
+    "SlowDown",
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +101,21 @@ class FlinkCheckpoints:
     latest_completed_ms: int | None = None
     latest_duration_ms: int | None = None
     latest_size_bytes: int | None = None
+    restored_path: str | None = None
+    """The checkpoint or savepoint that was restored last, by the job's start or by a restart of Flink's."""
+
+
+@dataclass(frozen=True)
+class FlinkFailure:
+    """One failure of a job: when (milliseconds since the epoch), and the whole Java stack trace."""
+
+    at_ms: int
+    trace: str
+
+    @property
+    def cause(self) -> str:
+        """The root cause in one line."""
+        return root_cause(self.trace)
 
 
 class FlinkRest:
@@ -155,14 +201,37 @@ class FlinkRest:
             latest_completed_ms=latest.get("latest_ack_timestamp"),
             latest_duration_ms=latest.get("end_to_end_duration"),
             latest_size_bytes=latest.get("state_size"),
+            restored_path=((body.get("latest") or {}).get("restored") or {}).get("external_path"),
         )
+
+    def parameters(self, job_id: str) -> dict[str, str] | None:
+        """The global job parameters (`pipeline.global-job-parameters`) a job was submitted with.
+
+        None while the job is not far enough to tell. EngineError 404 when it is unknown.
+        """
+        config = self._job(job_id, "/config").get("execution-config")
+        return None if config is None else {key: str(value) for key, value in config["user-config"].items()}
+
+    def restarts(self, job_id: str) -> int | None:
+        """How often the job was restarted by Flink itself since its submission, None while not known."""
+        for metric in self._job(job_id, "/metrics?get=numRestarts") or []:
+            if metric.get("id") == "numRestarts" and str(metric.get("value", "")).isdigit():
+                return int(metric["value"])
+        return None
+
+    def failures(self, job_id: str, *, limit: int = 20) -> list[FlinkFailure]:
+        """The newest failures of a job, newest first; empty when it never failed."""
+        body = self._job(job_id, f"/exceptions?maxExceptions={limit}")
+        entries = (body.get("exceptionHistory") or {}).get("entries") or []
+        found = [FlinkFailure(int(entry["timestamp"]), entry.get("stacktrace") or "") for entry in entries]
+        if not found and body.get("root-exception"):
+            found = [FlinkFailure(int(body.get("timestamp") or 0), body["root-exception"])]
+        return sorted(found, key=lambda failure: failure.at_ms, reverse=True)
 
     def exception(self, job_id: str) -> str:
         """Root cause of the newest failure of a job in one line, empty when it never failed."""
-        body = self._job(job_id, "/exceptions?maxExceptions=1")
-        entries = (body.get("exceptionHistory") or {}).get("entries") or []
-        trace = entries[0].get("stacktrace", "") if entries else body.get("root-exception") or ""
-        return root_cause(trace)
+        newest = self.failures(job_id, limit=1)
+        return newest[0].cause if newest else ""
 
     def cancel(self, job_id: str, *, timeout: float = 60.0) -> None:
         """Cancel a job and wait until it has ended. An already ended job is no error."""
@@ -210,6 +279,34 @@ class FlinkRest:
         raise EngineError(self.engine, f"job {job_id} did not end within {timeout:.0f} s")
 
 
+def is_restore_failure(trace: str) -> bool:
+    """Whether a job failed because the state it was started from cannot be used; `trace` is the whole trace.
+
+    Decided by the place in Flink that failed, because the causes are of all sorts. Seen with Flink 1.20.5,
+    all below `CheckpointCoordinator.restoreSavepoint` (the job never starts, and FAILED is its only state):
+
+    - no such folder, or no `_metadata` in it: `FileNotFoundException: Cannot find checkpoint or savepoint
+      file/directory ... on file system 's3'`;
+    - metadata cut short or empty: `EOFException` without a word;
+    - metadata overwritten: `IOException: Unexpected magic number`, or further inside
+      `StreamCorruptedException: invalid stream header`;
+    - state of an operator that the job no longer has: `IllegalStateException: Failed to rollback to
+      checkpoint/savepoint ... Cannot map checkpoint/savepoint state for operator ...`.
+
+    And below `StreamTaskStateInitializerImpl.streamOperatorStateContext` (the job restarts for ever):
+
+    - a state file is gone: `FlinkException: Could not restore keyed state backend for ...`, in the end
+      `AmazonS3Exception: The specified key does not exist`;
+    - a state file is cut short: the same, in the end `EOFException`.
+
+    A job that has more operators than the state is no failure at all for Flink: it starts, the additional
+    ones without state. Hence state is only ever offered to a job of the same shape (`state_hash`).
+    """
+    if any(text in trace for text in _STORE_AWAY):
+        return False
+    return any(text in trace for text in _STATE_IS_READ)
+
+
 class Script(Protocol):
     """What can be submitted: a rendered SQL script (render.flink_sql.FlinkScript)."""
 
@@ -246,7 +343,8 @@ class FlinkSubmitter:
 
     `python` is the interpreter of that environment, `flink_home` the FLINK_HOME it needs, `program` the
     path of run_sql.py, `env` further environment (JAVA_HOME, FLINK_CONF_DIR ...) and `rest` the address
-    of the JobManager (`http://host:port`).
+    of the JobManager (`http://host:port`). `class_archives` is the folder where the client's JVM keeps
+    archives of its classes, one per set of connectors: they halve the work of every start but the first.
     """
 
     python: Path
@@ -254,6 +352,7 @@ class FlinkSubmitter:
     program: Path
     rest: str
     env: Mapping[str, str] = field(default_factory=dict)
+    class_archives: Path | None = None
 
     def submit(
         self,
@@ -288,7 +387,11 @@ class FlinkSubmitter:
         with tempfile.TemporaryDirectory(prefix="lakehouse-flink-") as folder:
             file = Path(folder) / f"{script.name}.json"
             file.write_text(script.to_json(), encoding="utf-8")
-            command = [str(self.python), str(self.program), "--script", str(file)]
+            # A client whose caller was killed must not start a job behind the back of the next caller.
+            command = [str(self.python), str(self.program), "--script", str(file), "--with-parent"]
+            if self.class_archives is not None:
+                self.class_archives.mkdir(parents=True, exist_ok=True)
+                command += ["--class-archive", str(self.class_archives / f"{_connectors(script)}.jsa")]
             if savepoint:
                 command += ["--savepoint", savepoint]
             code, lines = _run(command, environment, timeout, log)
@@ -297,6 +400,11 @@ class FlinkSubmitter:
             return str(answer["job_id"])
         reason = str(answer.get("error") or _reason(lines))
         raise EngineError("flink", f"submitting {script.name} failed (exit code {code}): {reason}")
+
+
+def _connectors(script: Script) -> str:
+    """Names of the connectors and catalogs in a script: jobs of the same ones load the same classes."""
+    return "-".join(sorted(set(_CONNECTOR.findall(script.to_json())))) or "none"
 
 
 def _answer(lines: list[str]) -> dict[str, Any]:
@@ -315,42 +423,64 @@ def _answer(lines: list[str]) -> dict[str, Any]:
 def _run(
     command: list[str], environment: Mapping[str, str], timeout: float, log: Callable[[str], None] | None
 ) -> tuple[int, list[str]]:
-    """Run a command; its exit code and the last 400 lines it printed. Killed at the deadline."""
+    """Run a command; its exit code and the last 400 lines it printed. Killed at the deadline.
+
+    Its standard input stays open for as long as this process lives and waits.
+    """
     process = subprocess.Popen(
         command,
         env=dict(environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         text=True,
         errors="replace",
         start_new_session=True,
     )
-    lines: list[str] = []
-    expired = threading.Event()
+    printed: SimpleQueue[str | None] = SimpleQueue()
 
-    def kill() -> None:
-        expired.set()
-        os.killpg(process.pid, 9)
-
-    timer = threading.Timer(timeout, kill)
-    timer.start()
-    try:
+    def read() -> None:
         assert process.stdout is not None
         for raw in process.stdout:
-            line = raw.rstrip()
-            lines.append(line)
-            del lines[:-400]
-            if log is not None and line:
-                log(line)
+            printed.put(raw.rstrip())
+        printed.put(None)
+
+    threading.Thread(target=read, name="flink-client", daemon=True).start()
+    lines: list[str] = []
+    deadline = time.monotonic() + timeout
+    ended: float | None = None
+    try:
+        while True:
+            try:
+                line = printed.get(timeout=0.1)
+            except Empty:
+                line = ""
+            if line is None:
+                break
+            if line:
+                lines.append(line)
+                del lines[:-400]
+                if log is not None:
+                    log(line)
+                continue
+            now = time.monotonic()
+            if process.poll() is not None:
+                # The client's JVM may outlive it, to write its archive of classes; it is not waited for.
+                ended = ended or now
+                if now - ended > _LAST_WORDS_SECONDS:
+                    break
+            elif now >= deadline:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                lines.append(f"Caused by: the Flink client was stopped after {timeout:.0f} s")
+                break
         code = process.wait()
     finally:
-        timer.cancel()
         if process.poll() is None:
-            os.killpg(process.pid, 9)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    if expired.is_set():
-        lines.append(f"Caused by: the Flink client was stopped after {timeout:.0f} s")
+        if process.stdin is not None:
+            process.stdin.close()
     return code, lines
 
 

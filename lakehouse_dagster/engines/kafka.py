@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -26,7 +27,7 @@ from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 from lakehouse_dagster.render.topics import TopicSpec
 
 REWOUND = "rewound by lakehouse"
-"""Metadata of an offset that was moved back on purpose; the consumer's next commit takes it away."""
+"""Metadata of an offset that was set on purpose; the consumer's next commit takes it away."""
 
 
 class Partition(NamedTuple):
@@ -34,6 +35,49 @@ class Partition(NamedTuple):
 
     topic: str
     partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}:{self.partition}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The partition behind `topic:number`; ValueError when the text is no such thing."""
+        topic, _, number = text.rpartition(":")
+        if not topic or not number.isdigit():
+            raise ValueError(f"{text!r} names no partition; expected topic:number")
+        return cls(topic, int(number))
+
+
+@dataclass(frozen=True)
+class GroupProgress:
+    """How far a consumer group has come with the partitions of some topics.
+
+    `committed` lacks partitions of which the group has committed nothing yet.
+    """
+
+    committed: Mapping[Partition, int]
+    begin: Mapping[Partition, int]
+    end: Mapping[Partition, int]
+
+    @property
+    def lag(self) -> int:
+        """Records that can be read and are not committed."""
+        return self.available - self.read
+
+    @property
+    def read(self) -> int:
+        """Sum of the committed offsets; what is no longer kept, or was never committed, counts as read up to
+        the first kept record.
+        """
+        return sum(
+            min(last, max(self.committed.get(partition, 0), self.begin.get(partition, 0)))
+            for partition, last in self.end.items()
+        )
+
+    @property
+    def available(self) -> int:
+        """Sum of the end offsets."""
+        return sum(self.end.values())
 
 
 @dataclass(frozen=True)
@@ -157,19 +201,43 @@ class KafkaAdmin:
             new = max(begin.get(partition, 0), value.offset - records)
             if value.metadata != REWOUND and new < value.offset:
                 moved[partition] = (int(value.offset), new)
-        if moved:
-            wanted = {
-                TopicPartition(*partition): OffsetAndMetadata(new, REWOUND, -1)
-                for partition, (_, new) in moved.items()
-            }
-            with self._admin() as admin:
-                answers = admin.alter_group_offsets(group, wanted)
-            refused = [
-                f"{tp.topic}: {kind.__name__}" for tp, kind in answers.items() if kind.__name__ != "NoError"
-            ]
-            if refused:
-                raise EngineError(self.engine, f"group {group} was not moved back: {', '.join(refused)}")
+        self.set_offsets(group, {partition: new for partition, (_, new) in moved.items()})
         return moved
+
+    def set_offsets(self, group: str, offsets: Mapping[Partition, int]) -> None:
+        """Set offsets of a group without members, marked so that `rewind` leaves them alone.
+
+        EngineError when Kafka refuses, for example because the group has members.
+        """
+        if not offsets:
+            return
+        wanted = {TopicPartition(*at): OffsetAndMetadata(new, REWOUND, -1) for at, new in offsets.items()}
+        with self._admin() as admin:
+            answers = admin.alter_group_offsets(group, wanted)
+        refused = [
+            f"{tp.topic}: {kind.__name__}" for tp, kind in answers.items() if kind.__name__ != "NoError"
+        ]
+        if refused:
+            raise EngineError(self.engine, f"the offsets of group {group} were not set: {', '.join(refused)}")
+
+    def progress(self, group: str, topics: Iterable[str]) -> GroupProgress:
+        """How far a group has come, asked in four requests however many topics there are."""
+        partitions = self.partitions(topics)
+        # In this order a group that goes on reading is never seen before the first record that is kept, nor
+        # behind the last one.
+        begin = self._offsets_of(partitions, OffsetSpec.EARLIEST)
+        committed = self.committed(group)
+        end = self._offsets_of(partitions, OffsetSpec.LATEST)
+        return GroupProgress({at: n for at, n in committed.items() if at in end}, begin, end)
+
+    def offsets_at(self, topics: Iterable[str], moment: datetime) -> dict[Partition, int]:
+        """Offset of the first record that was written at or after `moment` (with a time zone), per partition;
+        the end offset where there is none.
+        """
+        partitions = self.partitions(topics)
+        end = self._offsets_of(partitions, OffsetSpec.LATEST)
+        found = self._offsets_of(partitions, int(moment.timestamp() * 1000))
+        return {at: end[at] if offset < 0 else offset for at, offset in found.items()}
 
     def _committed(self, group: str) -> dict[Partition, Any]:
         with self._admin() as admin:
@@ -213,7 +281,10 @@ class KafkaAdmin:
                 return
 
     def _offsets(self, topics: Iterable[str], spec: Any) -> dict[Partition, int]:
-        wanted = {TopicPartition(*partition): spec for partition in self.partitions(topics)}
+        return self._offsets_of(self.partitions(topics), spec)
+
+    def _offsets_of(self, partitions: Iterable[Partition], spec: Any) -> dict[Partition, int]:
+        wanted = {TopicPartition(*partition): spec for partition in partitions}
         if not wanted:
             return {}
         with self._admin() as admin:

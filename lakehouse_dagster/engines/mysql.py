@@ -21,6 +21,9 @@ from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 _UNREACHABLE = frozenset({2002, 2003, 2005, 2006, 2013, 2055})
 _LOCK_WAIT_TIMEOUT = 1205
 _UNKNOWN_DATABASE = 1049
+_UTC = frozenset(
+    {"UTC", "+00:00", "-00:00", "GMT", "ETC/UTC", "ETC/GMT", "UCT", "ETC/UCT", "ZULU", "UNIVERSAL"}
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,28 @@ class SourcePosition:
     gtids: str
     file: str
     pos: int
+
+
+@dataclass(frozen=True)
+class SourceCondition:
+    """What decides whether a connector can read this server, all as of one moment.
+
+    Of transactions, as GTID sets: `unread` are executed here and the reader lacks them, `purged_unread` those
+    of them that are no longer in the binary log, and `unknown_here` the reader has and this server never
+    executed. All are empty where the reader's set was not given. `time_zone` is what the server's clock
+    shows: the global time zone, with SYSTEM resolved.
+    """
+
+    time_zone: str
+    position: SourcePosition
+    unread: str = ""
+    purged_unread: str = ""
+    unknown_here: str = ""
+
+    @property
+    def utc(self) -> bool:
+        """Whether the server's time zone is UTC."""
+        return self.time_zone.upper() in _UTC
 
 
 class SourceSnapshot:
@@ -135,6 +160,34 @@ class MySqlClient:
         """The GTIDs of `wanted` that `container` lacks; empty when it holds all."""
         args = (normal_gtids(wanted), normal_gtids(container))
         return normal_gtids(self.query("SELECT GTID_SUBTRACT(%s, %s) AS answer", args)[0]["answer"])
+
+    def condition(self, read: str | None = None) -> SourceCondition:
+        """The server's condition for a reader that has read the GTID set `read`.
+
+        Needs REPLICATION CLIENT.
+        """
+        known = normal_gtids(read)
+        row = self.query(
+            "SELECT @@GLOBAL.time_zone AS zone, @@system_time_zone AS system_zone,"
+            " @@GLOBAL.gtid_executed AS executed,"
+            " GTID_SUBTRACT(@@GLOBAL.gtid_executed, %s) AS unread,"
+            " GTID_SUBTRACT(@@GLOBAL.gtid_purged, %s) AS purged_unread,"
+            " GTID_SUBTRACT(%s, @@GLOBAL.gtid_executed) AS unknown_here",
+            (known, known, known),
+        )[0]
+        status = self.query("SHOW BINARY LOG STATUS")
+        if not status:
+            raise EngineError(self.engine, "the binary log is off; set log-bin and gtid-mode=ON")
+        zone = str(row["zone"])
+        return SourceCondition(
+            time_zone=str(row["system_zone"]) if zone.upper() == "SYSTEM" else zone,
+            position=SourcePosition(
+                normal_gtids(row["executed"]), status[0]["File"], int(status[0]["Position"])
+            ),
+            unread="" if read is None else normal_gtids(row["unread"]),
+            purged_unread="" if read is None else normal_gtids(row["purged_unread"]),
+            unknown_here="" if read is None else normal_gtids(row["unknown_here"]),
+        )
 
     def databases(self) -> list[str]:
         """Names of the databases this user sees, system databases left out."""

@@ -31,7 +31,7 @@ def verify_command(
     Exits 0 when nothing differs, 1 on any difference and 2 when an engine cannot be read.
     """
     from lakehouse_dagster.runtime.endpoints import load_endpoints
-    from lakehouse_dagster.streams.submit import flink_submitter
+    from lakehouse_dagster.runtime.submitter import flink_submitter
 
     contract = find_contract(pipeline)
     errors = Console(stderr=True)

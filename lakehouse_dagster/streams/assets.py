@@ -47,6 +47,8 @@ def stream_of(contract: Contract, name: str) -> Stream:
     return known[name]
 
 
+_JOBS = ("pause_stream", "resume_stream", "upgrade_stream", "rewind_stream", "resnapshot")
+
 _DESCRIPTIONS = {
     CONNECTOR: "The Debezium connector `{}` in Kafka Connect: reads the source's binary log and writes the "
     "topics.",
@@ -60,7 +62,8 @@ _DESCRIPTIONS = {
 def stream_specs(contract: Contract) -> list[dg.AssetSpec]:
     """Return one external asset per stream.
 
-    Dagster starts them and records each start; it never owns their processes, so they outlive it.
+    Dagster has them started and stopped and tells every decision as an event; it never owns their processes,
+    so they outlive it.
     """
     return [
         asset_spec(
@@ -68,7 +71,11 @@ def stream_specs(contract: Contract) -> list[dg.AssetSpec]:
             LAYER,
             keys.stream(contract.name, stream.name),
             description=_DESCRIPTIONS[stream.name].format(stream.engine_name)
-            + f" Started by the sensor `{contract.name}_streams` whenever it should run and does not.",
+            + f" Kept as declared by the sensor `{contract.name}_streams`: started again after any failure, "
+            "from its newest state, with growing pauses; stopped, with the reason told, where going on would "
+            "lose or garble changes. By hand: `lakehouse streams`, or the jobs "
+            + ", ".join(f"`{contract.name}_{job}`" for job in _JOBS)
+            + ".",
             kinds={"kafka", "debezium"} if stream.kind is Kind.CONNECTOR else {"flink", "stream"},
             table_name=stream.engine_name,
         )

@@ -17,7 +17,7 @@ from lakehouse_dagster.engines.dagster_api import DagsterApi
 from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.governance.commands import find_contract
 from lakehouse_dagster.runtime.endpoints import load_endpoints
-from lakehouse_dagster.streams.submit import flink_submitter
+from lakehouse_dagster.runtime.submitter import flink_submitter
 from tests.conftest import lakehouse
 
 DAYS = 3

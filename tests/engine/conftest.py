@@ -8,7 +8,7 @@ import pytest
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.runtime.endpoints import load_endpoints
-from lakehouse_dagster.streams.submit import flink_submitter
+from lakehouse_dagster.runtime.submitter import flink_submitter
 
 
 @pytest.fixture(scope="session")

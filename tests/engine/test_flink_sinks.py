@@ -28,7 +28,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from lakehouse_dagster.contract.position import encode
 from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.engines.flink import FlinkSubmitter, script_environment
-from lakehouse_dagster.streams.submit import flink_submitter
+from lakehouse_dagster.runtime.submitter import flink_submitter
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 

@@ -26,7 +26,7 @@ from lakehouse_dagster.governance.publisher import publish_once
 from lakehouse_dagster.proof.verify import Report, Verifier, places
 from lakehouse_dagster.render import cassandra, paimon, quoting
 from lakehouse_dagster.render.flink_sql import FlinkScript
-from lakehouse_dagster.streams.submit import flink_submitter
+from lakehouse_dagster.runtime.submitter import flink_submitter
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

@@ -88,7 +88,21 @@ def test_sensors_run_from_the_start_and_automation_is_covered(definitions: dg.De
     assert all(s.default_status is dg.DefaultSensorStatus.RUNNING for s in names.values())
     assert 5 <= (names["flights_lake_watch"].minimum_interval_seconds or 0) <= 10
     jobs = {job.name for job in repository.get_all_jobs()}
-    assert {"flights_start_stream", "flights_publish"} <= jobs
+    streams = {"reconcile_stream", "pause_stream", "resume_stream", "upgrade_stream", "rewind_stream"}
+    assert {f"flights_{name}" for name in (*streams, "resnapshot", "publish")} <= jobs
+    assert names["flights_streams"].minimum_interval_seconds == 5
+
+
+def test_every_stream_has_its_checks(definitions: dg.Definitions) -> None:
+    checks: dict[str, set[str]] = {}
+    for check in definitions.resolve_asset_graph().asset_check_keys:
+        checks.setdefault(check.asset_key.to_user_string(), set()).add(check.name)
+    every = {"running", "checkpoint_age", "restarts", "lag", "slots", "no_gap", "circuit"}
+    assert checks == {
+        "flights/streams/connector": {"running", "lag", "no_gap", "circuit"},
+        "flights/streams/lake": every,
+        "flights/streams/serving": every,
+    }
 
 
 LOAD = """
