@@ -150,6 +150,11 @@ class Contract:
         return f"{self.name}.schema-history"
 
     @property
+    def notification_topic(self) -> str:
+        """Topic in which the connector tells how its snapshots get on."""
+        return f"{self.name}.notifications"
+
+    @property
     def connector_name(self) -> str:
         """Name of the Kafka Connect connector."""
         return f"{self.name}-mysql"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -137,6 +138,41 @@ class ConnectClient:
         """
         response = self._http.request("GET", f"/connectors/{quote(name)}/offsets", accept=(404,))
         return [] if response.status_code == 404 else list(response.json().get("offsets", []))
+
+    def patch_offsets(self, name: str, offsets: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the stored source offsets of the partitions given, in the form `offsets` returns.
+
+        Connect allows it only while the connector is STOPPED and its tasks have ended; EngineError otherwise.
+        """
+        self._http.request(
+            "PATCH", f"/connectors/{quote(name)}/offsets", json={"offsets": list(offsets)}, timeout=60.0
+        )
+
+    def delete_offsets(self, name: str) -> None:
+        """Forget all stored source offsets: at its next start the connector begins anew, with a snapshot.
+
+        Connect allows it only while the connector is STOPPED and its tasks have ended; EngineError otherwise.
+        To forget what is forgotten already is no error.
+        """
+        self._http.request("DELETE", f"/connectors/{quote(name)}/offsets", timeout=60.0)
+
+    def stop_and_wait(self, name: str, *, seconds: float = 60.0) -> None:
+        """Stop a connector and wait until its tasks have ended and its last offsets are stored.
+
+        EngineError when the connector is not known or does not stop in time.
+        """
+        self.stop(name)
+        deadline = time.monotonic() + seconds
+        while True:
+            status = self.status(name)
+            if status is not None and status.state == "STOPPED" and not status.tasks:
+                return
+            if time.monotonic() >= deadline:
+                said = "is not known any more" if status is None else f"is still {status.state}"
+                raise EngineError(
+                    self.engine, f"connector {name} {said} {seconds:.0f} s after it was stopped"
+                )
+            time.sleep(0.2)
 
     def restart(self, name: str, *, only_failed: bool = False) -> None:
         """Restart a connector with its tasks (all of them, or only the failed ones)."""

@@ -11,8 +11,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from types import TracebackType
-from typing import IO, Literal, Self
+from typing import IO, Literal
+
+from lakehouse_dagster.engines.closing import Closing
 
 _DIGEST = 16
 _RECORD = 2 * _DIGEST
@@ -37,7 +38,7 @@ def digest(values: Sequence[str | None]) -> bytes:
     return blake2b(b"".join(parts), digest_size=_DIGEST).digest()
 
 
-class RowSet:
+class RowSet(Closing):
     """Digests of the rows of one table in one place. Add all rows, then compare; close when done."""
 
     def __init__(self, *, memory_bytes: int = 64 << 20) -> None:
@@ -45,14 +46,6 @@ class RowSet:
         self._limit = max(_RECORD, memory_bytes // BUCKETS)
         self._memory = [bytearray() for _ in range(BUCKETS)]
         self._files: list[IO[bytes] | None] = [None] * BUCKETS
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Forget everything and delete the temporary files."""

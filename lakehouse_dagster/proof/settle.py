@@ -16,11 +16,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.position import file_number
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.kafka import Partition
+from lakehouse_dagster.engines.mysql import SourcePosition
+from lakehouse_dagster.governance.hold import HoldStore, said
 
 #: Completed checkpoints to wait for after the groups have committed.
 FURTHER_CHECKPOINTS = 2
@@ -36,6 +40,8 @@ class Facts:
     `begins` their first kept ones, `committed` the offsets per consumer group. `checkpoints` is, per living
     job, its id and the id of its newest completed checkpoint (0: none yet). `lake` is the number of the
     newest Iceberg metadata of each table, `shown` the number Nessie shows (absent: none, or not one of ours).
+    `held` says in words that publication is held back and why; it is asked only when Nessie shows less than
+    there is (None: it is not, or was not asked).
     """
 
     missing_gtids: str | None
@@ -46,6 +52,7 @@ class Facts:
     lake: Mapping[str, int] = field(default_factory=dict)
     shown: Mapping[str, int] = field(default_factory=dict)
     connector_state: str = "RUNNING"
+    held: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,8 +102,22 @@ def advance(goal: Goal, facts: Facts) -> tuple[Goal, tuple[str, ...]]:
         if waiting:
             return goal, tuple(waiting)
         goal = replace(goal, lake=dict(facts.lake))
-    behind = [table for table, number in (goal.lake or {}).items() if facts.shown.get(table, -1) < number]
-    return goal, tuple(f"Nessie does not show the newest version of {table}" for table in behind)
+    behind = _behind(goal.lake or {}, facts.shown)
+    waiting = [f"Nessie does not show the newest version of {table}" for table in behind]
+    # First, because it is why.
+    return goal, (facts.held, *waiting) if waiting and facts.held else tuple(waiting)
+
+
+def _behind(lake: Mapping[str, int], shown: Mapping[str, int]) -> list[str]:
+    return [table for table, number in lake.items() if shown.get(table, -1) < number]
+
+
+def _held(contract: Contract, clients: Clients) -> str | None:
+    try:
+        hold = HoldStore(clients.postgres).held(contract.name)
+    except EngineError as error:
+        return f"whether publication is held back is not known: {error}"
+    return None if hold is None else said(hold)
 
 
 def _uncommitted(goal: Goal, facts: Facts) -> list[str]:
@@ -150,6 +171,7 @@ def observe(contract: Contract, clients: Clients, gtids: str) -> Facts:
         lake=lake,
         shown=shown,
         connector_state=status.state if status else "not there",
+        held=_held(contract, clients) if _behind(lake, shown) else None,
     )
 
 
@@ -210,7 +232,8 @@ def _missing(contract: Contract, clients: Clients, gtids: str) -> str | None:
     if not offsets:
         return None
     offset = offsets[0].get("offset") or {}
-    snapshotting = str(offset.get("snapshot", "false")).lower() not in {"false", "none"}
+    # A re-snapshot of single tables (INCREMENTAL) goes on beside the stream and holds nothing up.
+    snapshotting = str(offset.get("snapshot", "false")).lower() not in {"false", "none", "incremental"}
     if snapshotting and not offset.get("snapshot_completed"):
         return None
     held = offset.get("gtids")
@@ -219,4 +242,16 @@ def _missing(contract: Contract, clients: Clients, gtids: str) -> str | None:
             "connect",
             f"the offset of {contract.connector_name} has no GTID set; is gtid-mode=ON in the source?",
         )
-    return clients.mysql.missing_gtids(held, gtids)
+    missing = clients.mysql.missing_gtids(held, gtids)
+    if missing and at_the_end(offset, clients.mysql.position()):
+        # A DDL ends no transaction, so the offset has its GTID only with the next one: perhaps never.
+        return ""
+    return missing
+
+
+def at_the_end(offset: Mapping[str, Any], position: SourcePosition) -> bool:
+    """Whether a connector's offset is at the end of the binary log, so that nothing is left to read."""
+    file, pos = offset.get("file"), offset.get("pos")
+    if not isinstance(file, str) or not isinstance(pos, int):
+        return False
+    return (file_number(file), pos) >= (file_number(position.file), position.pos)

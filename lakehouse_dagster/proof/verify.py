@@ -47,6 +47,25 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """One differing row, whole: canonical texts in the order of the projection's columns.
+
+    `values` are the source's for a missing or different row, the place's for an extra one. `position` is the
+    place's (None: it has none, or has no such row).
+    """
+
+    subject: Subject
+    kind: Kind
+    values: tuple[str | None, ...]
+    position: int | None = None
+
+    @property
+    def row(self) -> dict[str, str | None]:
+        """The values by column."""
+        return dict(zip(self.subject.projection.names, self.values, strict=True))
+
+
+@dataclass(frozen=True)
 class Result:
     """The comparison of one table in one place.
 
@@ -129,7 +148,9 @@ def places(contract: Contract, clients: Clients) -> dict[PlaceName, Place]:
 class Verifier:
     """Compares a pipeline's source with its places. `report` gets a line at every step.
 
-    `wait` is what waits for changes under way, with the arguments of `settle.settle`.
+    `wait` is what waits for changes under way, with the arguments of `settle.settle`. `differing`, if given,
+    gets every differing row that is remembered, of every attempt; `remembered` bounds their number by table,
+    place and kind, and with it the memory that they take.
     """
 
     contract: Contract
@@ -139,6 +160,8 @@ class Verifier:
     report: Callable[[str], None] = field(default=lambda _: None)
     max_attempts: int = MAX_ATTEMPTS
     wait: Callable[..., tuple[str, ...]] = settle
+    differing: Callable[[Difference], None] | None = None
+    remembered: int = 10_000
 
     def run(self) -> Report:
         """Verify; raises EngineError naming the engine when the source or a place cannot be read.
@@ -234,7 +257,7 @@ class Verifier:
         with RowSet() as rows:
             for row in place.rows(subject):
                 rows.add([row.values[at] for at in keys], row.values)
-            return compare(source, rows)
+            return compare(source, rows, limit=self.remembered)
 
     def _explain(
         self, snapshot: SourceSnapshot, place: Place, subject: Subject, comparison: Comparison, limit: int
@@ -245,14 +268,21 @@ class Verifier:
         chosen = choose(comparison.keys)
         ours: dict[bytes, tuple[str | None, ...]] = {}
         theirs: dict[bytes, list[tuple[str | None, ...]]] = {}
+        tell = self.differing
         for row in source_rows(self.contract, snapshot, subject.table):
             at = digest([row[k] for k in keys])
             if at in chosen:
                 ours[at] = tuple(row[c] for c in columns)
+            kind = comparison.keys.get(at)
+            if tell is not None and kind in ("missing", "different"):
+                tell(Difference(subject, kind, tuple(row[c] for c in columns)))
         newer = 0
         for found in place.rows(subject):
             at = digest([found.values[k] for k in projection.key_positions])
-            if at in comparison.keys and found.position is not None and found.position > limit:
+            kind = comparison.keys.get(at)
+            if tell is not None and kind == "extra":
+                tell(Difference(subject, kind, found.values, found.position))
+            if kind is not None and found.position is not None and found.position > limit:
                 newer += 1
             if at in chosen:
                 theirs.setdefault(at, []).append(found.values)

@@ -24,6 +24,9 @@ EVENT_FIELDS: Final = (
     "source.snapshot",
 )
 
+SNAPSHOT_CHUNK_ROWS: Final = 2048
+"""Rows that a re-snapshot reads at a time, and that Connect holds in memory meanwhile."""
+
 
 @dataclass(frozen=True)
 class Connector:
@@ -76,6 +79,14 @@ def connector(contract: Contract, *, mysql_host: str, mysql_port: int, kafka_boo
         "schema.history.internal.store.only.captured.databases.ddl": "true",
         # An idle source still says that it lives, and a dead one is noticed in seconds (81 s by default).
         "heartbeat.interval.ms": "1000",
+        # Re-snapshots of tables beside the stream. Nothing is ever written to the source: its GTIDs mark what
+        # a chunk of rows has seen. No channel for signals is open: Debezium reads the first chunk of a
+        # signalled snapshot on the signal's thread, beside the one that reads the binary log, and mixes up
+        # rows. A re-snapshot is put into the stored offsets instead (streams.resnapshot).
+        "read.only": "true",
+        "notification.enabled.channels": "sink",
+        "notification.sink.topic.name": contract.notification_topic,
+        "incremental.snapshot.chunk.size": str(SNAPSHOT_CHUNK_ROWS),
         "connect.keep.alive.interval.ms": "2000",
         "poll.interval.ms": "100",
         "key.converter": "org.apache.kafka.connect.json.JsonConverter",
@@ -138,6 +149,9 @@ def _overrides(contract: Contract) -> dict[str, str]:
     return {
         key: ",".join(f"{contract.database}.{name}" for name in needed),
         **{f"{key}.{contract.database}.{name}": select for name, select in needed.items()},
+        # A re-snapshot takes no such statement. With a size given, Debezium reads through cursors of the
+        # server, whose binary protocol keeps all digits of a FLOAT.
+        "snapshot.fetch.size": str(SNAPSHOT_CHUNK_ROWS),
     }
 
 

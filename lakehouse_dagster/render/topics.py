@@ -35,12 +35,13 @@ def data_topic(contract: Contract, table: str) -> TopicSpec:
 
 
 def topics(contract: Contract) -> tuple[TopicSpec, ...]:
-    """All topics of a pipeline: data, DDL, transactions, heartbeats and the connector's schema history."""
+    """All topics of a pipeline: data, and what the connector needs or tells besides."""
     return (
         *(data_topic(contract, table.name) for table in contract.tables),
         _topic(contract.schema_change_topic, retention_ms=_FOREVER),
         _topic(contract.transaction_topic, retention_ms=str(7 * _DAY_MS)),
         _topic(contract.heartbeat_topic, retention_ms=str(_DAY_MS)),
+        _topic(contract.notification_topic, retention_ms=str(7 * _DAY_MS)),
         # The connector cannot resume without the whole history.
         _topic(contract.schema_history_topic, retention_ms=_FOREVER),
     )

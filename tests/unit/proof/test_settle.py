@@ -3,7 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lakehouse_dagster.engines.kafka import Partition
-from lakehouse_dagster.proof.settle import FURTHER_CHECKPOINTS, Facts, Goal, advance
+from lakehouse_dagster.engines.mysql import SourcePosition
+from lakehouse_dagster.proof.settle import FURTHER_CHECKPOINTS, Facts, Goal, advance, at_the_end
 
 A, B = Partition("p.db.a", 0), Partition("p.db.b", 0)
 GOAL = Goal({"p-lake": ("p.db.a", "p.db.b"), "p-serving": ("p.db.a",)})
@@ -113,3 +114,21 @@ def test_settled_stays_settled() -> None:
     goal, waiting = advance(goal, LATER)
     assert waiting == ()
     assert advance(goal, LATER) == (goal, ())
+
+
+def test_a_connector_at_the_end_of_the_log_has_read_everything_whatever_its_gtids_say() -> None:
+    end = SourcePosition("uuid:1-9", "binlog.000010", 500)
+    assert at_the_end({"file": "binlog.000010", "pos": 500, "gtids": "uuid:1-8"}, end)
+    assert at_the_end({"file": "binlog.000011", "pos": 4}, end)
+    assert not at_the_end({"file": "binlog.000010", "pos": 499}, end)
+    assert not at_the_end({"file": "binlog.000009", "pos": 900}, end)
+    assert not at_the_end({}, end)
+
+
+def test_a_hold_is_named_as_what_the_publication_waits_for() -> None:
+    goal, _ = advance(GOAL, SETTLED)
+    held = replace(LATER, shown={"a": 2, "b": 1}, held="publication of p is held back")
+    _, waiting = advance(goal, held)
+    assert waiting == ("publication of p is held back", "Nessie does not show the newest version of a")
+    # A hold on what is published already keeps nothing back.
+    assert advance(goal, replace(LATER, held="publication of p is held back"))[1] == ()
