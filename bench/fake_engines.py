@@ -6,8 +6,8 @@ latency. It counts the requests per engine. Shapes and sizes of the files are th
 installation: per commit an APPEND and a COMPACT snapshot, Iceberg metadata of 10 kB, a manifest list with
 three manifests of which one lists live files.
 
-Kafka speaks no HTTP: ``FakeKafka`` is an object with the three methods of ``KafkaAdmin`` that the watching
-sensors use.
+Kafka and MySQL speak no HTTP: ``FakeKafka`` and ``FakeMySql`` are objects with those methods of
+``KafkaAdmin`` and ``MySqlClient`` that the sensors use.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qs
 
 import fastavro
 from pydantic import SecretStr
@@ -52,7 +53,9 @@ from lakehouse_dagster.engines.endpoints import (
     S3Endpoint,
     TrinoEndpoint,
 )
-from lakehouse_dagster.engines.kafka import Partition
+from lakehouse_dagster.engines.kafka import GroupProgress, Partition
+from lakehouse_dagster.engines.mysql import SourceCondition, SourcePosition
+from lakehouse_dagster.render import paimon
 
 PIPELINE = "bench"
 ENGINES = ("minio", "nessie", "couchdb", "flink", "connect")
@@ -93,6 +96,9 @@ class Lake:
         self.tables: dict[str, list[int]] = {table_name(number): [] for number in range(tables)}
         self.published: list[tuple[str, str]] = []
         self.created = [0] * tables
+        self.kept: list[str] = []
+        """Keys of further objects, which only appear in listings (checkpoints)."""
+        self.schema = _schema()
         for _ in range(commits):
             self.advance(None, at=FIRST_COMMIT_MS)
 
@@ -118,6 +124,8 @@ class Lake:
         if found is None or not times:
             return None
         folder, name = found[2], found[3]
+        if folder == "schema":
+            return self.schema if name == "schema-0" else None
         newest = len(times)
         if folder == "snapshot":
             if name == "LATEST":
@@ -137,6 +145,22 @@ class Lake:
                 return manifest_list(key.rpartition("/")[0], _trailing(name.split(".")[0]))
             return manifest()
         return None
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys below ``prefix`` of objects that are looked for by listing."""
+        found = re.fullmatch(r"paimon/\w+\.db/(\w+)/schema/schema-", prefix)
+        schemas = [f"{prefix}0"] if found and self.tables.get(found[1]) else []
+        return [*(key for key in self.kept if key.startswith(prefix)), *schemas]
+
+
+def _schema() -> bytes:
+    """Return the schema file of a Paimon table; the same for every table."""
+    contract = synthetic_contract(1)
+    columns = paimon.columns(contract, table_name(0))
+    fields = [{"id": at, "name": name, "type": kind} for at, (name, kind) in enumerate(columns)]
+    key = contract.schema(table_name(0)).primary_key
+    body = {"version": 3, "id": 0, "fields": fields, "partitionKeys": [], "primaryKeys": list(key)}
+    return json.dumps(body, indent=2).encode()
 
 
 def _trailing(name: str) -> int:
@@ -301,12 +325,14 @@ class Answers:
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
+        self.said: dict[str, dict[str, Any]] = {}
+        """By engine and path, what Flink and Kafka Connect are to answer."""
 
     def minio(self, method: str, path: str, query: str) -> tuple[int, str, bytes]:
         """S3: single objects, and listings by prefix."""
         key = path.lstrip("/").partition("/")[2]
         if not key:
-            return 501, "application/xml", b"<Error><Code>NotImplemented</Code></Error>"
+            return 200, "application/xml", _listing(self.lake.keys(parse_qs(query).get("prefix", [""])[0]))
         content = self.lake.object(key)
         if content is None:
             return 404, "application/xml", b"<Error><Code>NoSuchKey</Code><Message>none</Message></Error>"
@@ -337,12 +363,23 @@ class Answers:
         return _json({"db_name": path.strip("/"), "doc_count": 70, "update_seq": "70"})
 
     def flink(self, method: str, path: str, query: str) -> tuple[int, str, bytes]:
-        """Flink: an overview without jobs."""
-        return _json({"jobs": [], "taskmanagers": 1, "slots-total": 4, "slots-available": 4})
+        """Flink: what it was told to answer; without orders it has no jobs."""
+        default = {"jobs": [], "taskmanagers": 1, "slots-total": 4, "slots-available": 4}
+        body = self.said.get("flink", {"/jobs/overview": default, "/overview": default}).get(path)
+        return _json(body) if body is not None else (404, "application/json", b'{"errors":["not found"]}')
 
     def connect(self, method: str, path: str, query: str) -> tuple[int, str, bytes]:
-        """Kafka Connect: no connector."""
-        return _json({})
+        """Kafka Connect: what it was told to answer; without orders it knows no connector."""
+        body = self.said.get("connect", {"/connectors": []}).get(path)
+        return _json(body) if body is not None else (404, "application/json", b'{"message":"not found"}')
+
+
+def _listing(keys: list[str]) -> bytes:
+    items = "".join(
+        f"<Contents><Key>{key}</Key><LastModified>2026-11-23T09:00:00.000Z</LastModified><Size>10</Size></Contents>"
+        for key in keys
+    )
+    return f"<ListBucketResult><IsTruncated>false</IsTruncated>{items}</ListBucketResult>".encode()
 
 
 def _json(body: Any) -> tuple[int, str, bytes]:
@@ -396,11 +433,15 @@ class Server:
 
     def control(self, path: str, sent: bytes) -> tuple[int, str, bytes]:
         """Carry out an order of the measurement."""
-        order = json.loads(sent) if sent else None
+        order: Any = json.loads(sent) if sent else None
         if path == "/advance":
             self.answers.lake.advance(order)
         elif path == "/recreate":
             self.answers.lake.recreate(order)
+        elif path == "/keep":
+            self.answers.lake.kept = order
+        elif path == "/say":
+            self.answers.said |= order
         counts, self.counts = self.counts, {}
         return _json(counts)
 
@@ -442,14 +483,24 @@ class FakeEngines:
         """Commit to the named tables (``None``: all) and publish."""
         self.order("/advance", None if names is None else list(names))
 
+    def say(self, answers: Mapping[str, Mapping[str, Any]]) -> None:
+        """Let ``flink`` and ``connect`` answer so: by engine and path; every other path is a 404."""
+        self.order("/say", answers)
+
+    def keep(self, keys: Iterable[str]) -> None:
+        """Let the object store list these objects."""
+        self.order("/keep", list(keys))
+
     def requests(self) -> dict[str, int]:
         """Return the number of requests per engine since the last order, and count from 0 again."""
         return self.order("/count")
 
-    def endpoints(self) -> Endpoints:
-        """Return the addresses; engines that are not served point at a port where nobody listens."""
+    def endpoints(self, *, away: Collection[str] = ()) -> Endpoints:
+        """Return the addresses; engines that are not served, and those ``away``, point at a port where nobody
+        listens.
+        """
         secret = SecretStr("x")
-        at = {name: f"http://127.0.0.1:{port}" for name, port in self.ports.items()}
+        at = {name: f"http://127.0.0.1:{9 if name in away else port}" for name, port in self.ports.items()}
         nowhere = "127.0.0.1"
         return Endpoints(
             mysql=MySqlEndpoint(host=nowhere, port=9, user="u", password=secret, database="bench"),
@@ -496,6 +547,17 @@ class FakeKafka:
         wanted = set(topics)
         return self._answer({place: end for place, end in self.ends.items() if place.topic in wanted})
 
+    def topics(self) -> dict[str, int]:
+        """One partition each."""
+        return {place.topic: 1 for place in self._answer(self.ends)}
+
+    def progress(self, group: str, topics: Iterable[str]) -> GroupProgress:
+        """Every group has read everything; four requests, as of ``KafkaAdmin``."""
+        time.sleep(self._latency)
+        wanted = set(topics)
+        begin, end = self.begin_offsets(wanted), self.end_offsets(wanted)
+        return GroupProgress({at: n for at, n in self.committed(group).items() if at in end}, begin, end)
+
     def close(self) -> None:
         """Nothing to close."""
 
@@ -504,6 +566,33 @@ class FakeKafka:
             self.calls += 1
         time.sleep(self._latency)
         return dict(offsets)
+
+
+class FakeMySql:
+    """A source that is as the contract says, with the methods of ``MySqlClient`` that the streams sensor
+    uses; not over a network.
+    """
+
+    def __init__(self, contract: Contract, latency_ms: float = 3.0) -> None:
+        self._contract, self._latency = contract, latency_ms / 1000
+
+    def condition(self, read: str | None = None) -> SourceCondition:
+        """Everything is read."""
+        time.sleep(2 * self._latency)
+        return SourceCondition("+00:00", SourcePosition("g:1-9", "binlog.000002", 1600))
+
+    def query(self, sql: str, args: Any = ()) -> list[dict[str, Any]]:
+        """Names of the tables; nothing else is asked."""
+        time.sleep(self._latency)
+        return [{"name": table.name} for table in self._contract.tables]
+
+    def read_schema(self, database: str, tables: Any = None) -> SchemaLock:
+        """The locked schema."""
+        time.sleep(2 * self._latency)
+        return self._contract.lock
+
+    def close(self) -> None:
+        """Nothing to close."""
 
 
 def main() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from cassandra import DriverException, OperationTimedOut, RequestExecutionException
 from cassandra.auth import PlainTextAuthProvider
@@ -21,11 +20,12 @@ from cassandra.policies import DCAwareRoundRobinPolicy
 from cassandra.protocol import ErrorMessage
 from cassandra.query import SimpleStatement, tuple_factory
 
+from lakehouse_dagster.engines.closing import Closing
 from lakehouse_dagster.engines.endpoints import CassandraEndpoint
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 
 
-class CassandraClient:
+class CassandraClient(Closing):
     """One session, opened on first use. Rows come back as tuples."""
 
     engine = "cassandra"
@@ -39,14 +39,6 @@ class CassandraClient:
         self._timeout = timeout
         self._cluster: Cluster | None = None
         self._session: Session | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the session and its threads."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
+from lakehouse_dagster.engines.closing import Closing
 from lakehouse_dagster.engines.endpoints import Endpoints
 
 # The client libraries are heavy (cassandra, boto3, kafka ...): a caller pays only for those it uses.
@@ -38,7 +38,7 @@ _CLOSED = (
 """Clients that hold connections."""
 
 
-class Clients:
+class Clients(Closing):
     """Clients of the engines at ``endpoints``; not to be shared between threads.
 
     ``timeout`` (seconds) bounds each request of the small status calls. ``submitter`` makes what submits
@@ -55,14 +55,6 @@ class Clients:
         self.endpoints = endpoints
         self._timeout = timeout
         self._submitter = submitter
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Say that the caller is done with the clients; here that closes them."""

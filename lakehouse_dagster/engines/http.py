@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
+from lakehouse_dagster.engines.closing import Closing
 from lakehouse_dagster.engines.errors import ConflictError, EngineError, EngineUnavailable
 
 #: Answers of a gateway or of a server that is still starting; worth asking again.
@@ -24,7 +24,7 @@ class _TransientAnswer(Exception):  # noqa: N818 - an inner signal
         self.response = response
 
 
-class HttpEngine:
+class HttpEngine(Closing):
     """A JSON-over-HTTP engine at one address.
 
     Only reads are retried (three attempts within about a second), because a write that timed out may
@@ -50,14 +50,6 @@ class HttpEngine:
             # Loopback engines must not be reached through a proxy of the environment.
             trust_env=False,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the pooled connections."""

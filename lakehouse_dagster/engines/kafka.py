@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from kafka import IsolationLevel, TopicPartition
@@ -22,8 +21,10 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
+from lakehouse_dagster.engines.closing import Closing
 from lakehouse_dagster.engines.endpoints import KafkaEndpoint
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
+from lakehouse_dagster.engines.tcp import knock
 from lakehouse_dagster.render.topics import TopicSpec
 
 REWOUND = "rewound by lakehouse"
@@ -88,7 +89,7 @@ class TopicReport:
     differences: tuple[str, ...]
 
 
-class KafkaAdmin:
+class KafkaAdmin(Closing):
     """The broker's administration interface. Connects on first use."""
 
     engine = "kafka"
@@ -97,14 +98,6 @@ class KafkaAdmin:
         self.bootstrap = endpoint.bootstrap
         self._timeout_ms = int(timeout * 1000)
         self._client: KafkaAdminClient | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection."""
@@ -291,10 +284,20 @@ class KafkaAdmin:
             answer = admin.list_partition_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED)
         return {Partition(tp.topic, tp.partition): int(value.offset) for tp, value in answer.items()}
 
+    def _knock(self) -> None:
+        """Raise ``EngineUnavailable`` when nobody listens, for which the client takes its whole timeout."""
+        *others, last = (address.strip().rpartition(":") for address in self.bootstrap.split(","))
+        for host, _, port in others:
+            with suppress(EngineUnavailable):
+                knock(self.engine, host.strip("[]"), int(port))
+                return
+        knock(self.engine, last[0].strip("[]"), int(last[2]))
+
     @contextmanager
     def _admin(self) -> Iterator[Any]:
         try:
             if self._client is None:
+                self._knock()
                 self._client = KafkaAdminClient(
                     bootstrap_servers=self.bootstrap,
                     client_id="lakehouse",

@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import DictCursor, SSCursor
 
 from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
+from lakehouse_dagster.engines.closing import Closing
 from lakehouse_dagster.engines.endpoints import MySqlEndpoint
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 
@@ -76,7 +76,7 @@ class SourceSnapshot:
                 yield from batch
 
 
-class MySqlClient:
+class MySqlClient(Closing):
     """The source database with the application's user. Sessions always speak UTC and utf8mb4."""
 
     engine = "mysql"
@@ -89,14 +89,6 @@ class MySqlClient:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._shared: Connection[Any] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection that `query` and `execute` share."""

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, cast
 
 from lakehouse_dagster.engines.endpoints import PaimonEndpoint, S3Endpoint
@@ -123,11 +124,19 @@ class PaimonTables:
         return self.store.exists(f"{self.location(database, table)}/schema/schema-0")
 
     def schema(self, database: str, table: str) -> PaimonSchema | None:
-        """The newest schema of a table, None when the table does not exist."""
+        """The newest schema of a table, None when the table does not exist.
+
+        Paimon counts schemas from 0 and keeps them all. Most tables have one, and a listing costs more than
+        asking for one too many.
+        """
         prefix = f"{self.location(database, table)}/schema/schema-"
-        ids = [int(item.key.rpartition("-")[2]) for item in self.store.list(prefix)]
-        raw = self.store.get(f"{prefix}{max(ids)}") if ids else None
-        return None if raw is None else parse_schema(raw)
+        newest = None
+        for number in count():
+            raw = self.store.get(f"{prefix}{number}")
+            if raw is None:
+                break
+            newest = raw
+        return None if newest is None else parse_schema(newest)
 
     def snapshot(self, database: str, table: str, snapshot_id: int) -> PaimonSnapshot | None:
         """One snapshot, None when it does not exist or has expired."""

@@ -6,12 +6,12 @@ import hashlib
 import select
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psycopg2
 from psycopg2.extras import RealDictCursor
 
+from lakehouse_dagster.engines.closing import Closing
 from lakehouse_dagster.engines.endpoints import PostgresEndpoint
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 
@@ -76,7 +76,7 @@ class Session:
         self.query("SELECT pg_advisory_xact_lock(%s)", (lock_number(name),))
 
 
-class PostgresClient:
+class PostgresClient(Closing):
     """The database that Dagster uses, with Dagster's user; not to be shared between threads.
 
     Connects at the first statement, and again after the connection was lost. A statement during which it is
@@ -96,14 +96,6 @@ class PostgresClient:
         self._shared: Any = None
         self._in_transaction = False
         self._migrated: set[str] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the shared connection; the next statement opens a new one."""

@@ -22,15 +22,13 @@ from lakehouse_dagster.streams.checkpoints import candidates, retained, savepoin
 from lakehouse_dagster.streams.decision import Action, Desired, Facts, Kind, Verb, decide
 from lakehouse_dagster.streams.lock import lock_name, starter_lock
 from lakehouse_dagster.streams.memory import Event, EventKind, Memory
-from lakehouse_dagster.streams.observe import (
-    UNKNOWN_SPEC,
-    Observation,
-    observe,
-    take_note,
-)
-from lakehouse_dagster.streams.plan import SPEC_PARAMETER, flink_script, source_topics
+from lakehouse_dagster.streams.notes import note_decision, take_note
+from lakehouse_dagster.streams.observation import Observation
+from lakehouse_dagster.streams.observe import observe
+from lakehouse_dagster.streams.plan import SPEC_PARAMETER, UNKNOWN_SPEC, flink_script, source_topics
 from lakehouse_dagster.streams.start import JobStarter, Log, Started, start_connector
 from lakehouse_dagster.streams.store import StreamStore
+from lakehouse_dagster.streams.survey import Look
 
 WAIT_SECONDS = 150.0
 """How long an operator's command waits for whoever acts on the stream just then."""
@@ -221,8 +219,7 @@ def _alone(contract: Contract, stream: Stream, clients: Clients, log: Log, wait:
 
 
 def _busy(stream: Stream) -> Outcome:
-    action = Action(Verb.WAIT, "another process is acting on this stream right now", rule="busy")
-    return Outcome(stream.name, action, "unknown")
+    return Outcome(stream.name, decide(Facts(stream.name, stream.kind, busy=True)), "unknown")
 
 
 # --- doing it -------------------------------------------------------------------------------------
@@ -249,12 +246,8 @@ class _Actor:
             facts = replace(facts, gap=None)
         action = decide(facts)
         self.log(f"{self.stream.engine_name} is {facts.state}; {action.reason}")
-        last = memory.last
-        if last is None or (last.rule, last.verb) != (action.rule, action.verb):
-            # The sensor does the same with every look; without it the history begins here.
-            down = memory.seconds_down(datetime.now(UTC))
-            checkpoint = action.checkpoints[0] if action.checkpoints else None
-            self._record(EventKind.DECISION, action, facts, checkpoint=checkpoint, seconds_down=down)
+        look = Look(self.stream, memory, facts, action, seen.health, seen)
+        note_decision(self.contract, look, self.store, actor=self.actor)
         if not action.acts:
             return self._outcome(action, facts.state, facts.detail, job_id=seen.health.job_id)
         acting()

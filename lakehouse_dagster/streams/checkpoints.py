@@ -7,18 +7,23 @@ forgotten all its jobs, and keeps a start from restoring state of another shape 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lakehouse_dagster.engines.s3 import ObjectStore
+    from lakehouse_dagster.engines.s3 import ObjectStore, StoredObject
 
 CHECKPOINTS = "flink/checkpoints"
 SAVEPOINTS = "flink/savepoints"
 MOST_CANDIDATES = 5
 """Checkpoints that one start tries at most before it goes on without any."""
+MOST_PRUNED = 300
+"""Objects that are deleted with one start, unless a single folder has more."""
+_JOB_FOLDER = re.compile(rf"{CHECKPOINTS}/[^/]+/[^/]+/[0-9a-f]{{32}}/")
+"""What one job, by its id, has written: its checkpoints, and the files that they share."""
 _COMPLETE = "/_metadata"
 """Written last, so a checkpoint that has it is complete."""
 
@@ -70,6 +75,42 @@ def candidates(
     # A listing's times may have a grain of one second; within it the checkpoint's number decides.
     usable.sort(key=lambda item: (item.written, item.number, item.address), reverse=True)
     return tuple(item.address for item in usable[:limit])
+
+
+def abandoned(
+    found: Iterable[StoredObject],
+    *,
+    kept: Collection[str],
+    running: str,
+    before: datetime,
+    most: int = MOST_PRUNED,
+) -> tuple[str, ...]:
+    """Return the folders of ended jobs that nothing needs any more, those that were left first.
+
+    Whole folders, because the checkpoints of one job share files. ``found`` are all objects below the
+    checkpoints of one job's name. A folder stays when one of the addresses ``kept`` lies in it, when it is
+    that of the job ``running`` (its id), and when anything in it was written at ``before`` or later. Folders
+    beyond ``most`` objects are left for the next time; the first is always among those returned.
+    """
+    newest: dict[str, datetime] = {}
+    objects: dict[str, int] = {}
+    for item in found:
+        match = _JOB_FOLDER.match(item.key)
+        if match is not None:
+            folder = match[0]
+            newest[folder] = max(newest.get(folder, item.modified), item.modified)
+            objects[folder] = objects.get(folder, 0) + 1
+    stays = {match[0] for match in map(_JOB_FOLDER.search, kept) if match is not None}
+    chosen: list[str] = []
+    deleted = 0
+    for folder in sorted(newest, key=lambda folder: (newest[folder], folder)):
+        if folder in stays or folder.endswith(f"/{running}/") or newest[folder] >= before:
+            continue
+        deleted += objects[folder]
+        if chosen and deleted > most:
+            break
+        chosen.append(folder)
+    return tuple(chosen)
 
 
 def _number(key: str) -> int:

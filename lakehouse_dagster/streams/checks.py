@@ -14,7 +14,7 @@ from lakehouse_dagster.streams.assets import Stream, streams_of
 from lakehouse_dagster.streams.decision import LOOP_RESTARTS, Desired, Kind, State
 from lakehouse_dagster.streams.events import Vital, known
 from lakehouse_dagster.streams.lag import Lag
-from lakehouse_dagster.streams.repairs import repair_offer
+from lakehouse_dagster.streams.repair_offer import repair_offer
 from lakehouse_dagster.streams.samples import present_lags
 from lakehouse_dagster.streams.survey import Look, survey
 

@@ -26,7 +26,7 @@ from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.governance.commands import find_contract
 from lakehouse_dagster.streams.assets import Stream, stream_of, streams_of
 from lakehouse_dagster.streams.decision import Verb
-from lakehouse_dagster.streams.events import description
+from lakehouse_dagster.streams.events import description, rounded
 from lakehouse_dagster.streams.job_config import check_tables, check_topics, parse_offset, parse_time
 from lakehouse_dagster.streams.lag import Lag
 from lakehouse_dagster.streams.memory import Event
@@ -249,7 +249,7 @@ def look_json(contract: Contract, look: Look, lag: Lag | None = None) -> dict[st
         "down_since": memory.down_since.isoformat() if memory.down_since and down is not None else None,
         "down_seconds": None if down is None else round(down, 1),
         "checkpoint": health.checkpoint,
-        "checkpoint_age_seconds": _rounded(health.checkpoint_age_seconds),
+        "checkpoint_age_seconds": rounded(health.checkpoint_age_seconds),
         "lag_records": health.lag_records,
         "lag_seconds": None if lag is None else round(lag.seconds, 1),
         "lag_at_least": lag is not None and lag.at_least,
@@ -298,7 +298,7 @@ def event_json(row: Event) -> dict[str, Any]:
         "checkpoint": row.checkpoint,
         "job_id": row.job_id,
         "spec_hash": row.spec_hash,
-        "seconds_down": _rounded(row.seconds_down),
+        "seconds_down": rounded(row.seconds_down),
         "actor": row.actor,
         "ok": row.ok,
     }
@@ -410,7 +410,3 @@ def _lag(row: Mapping[str, Any]) -> str:
     if row["lag_at_least"]:
         told = f"> {told}"
     return told if row["lag_records"] is None else f"{told}, {row['lag_records']:,}"
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 1)

@@ -35,10 +35,10 @@ class Vital:
         health = self.health
         return known(
             {
-                "checkpoint_age_seconds": _rounded(health.checkpoint_age_seconds),
+                "checkpoint_age_seconds": rounded(health.checkpoint_age_seconds),
                 "restarts": health.restarts,
                 "lag_records": health.lag_records,
-                "lag_seconds": _rounded(self.lag.seconds if self.lag else None),
+                "lag_seconds": rounded(self.lag.seconds if self.lag else None),
                 "slots_free": health.slots_free,
                 "slots_total": health.slots_total,
                 "running_spec": health.running_spec,
@@ -67,7 +67,7 @@ def asset_event(event: Event, *, vital: Vital | None = None, flink: str = "") ->
         if flink and event.job_id
         else None,
         "spec_hash": event.spec_hash,
-        "seconds_down": _rounded(event.seconds_down),
+        "seconds_down": rounded(event.seconds_down),
         "actor": str(event.actor) or None,
         "run": dg.MetadataValue.dagster_run(run) if run else None,
         "failed": None if event.ok else True,
@@ -138,5 +138,6 @@ def known(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metadata.items() if value is not None}
 
 
-def _rounded(seconds: float | None) -> float | None:
+def rounded(seconds: float | None) -> float | None:
+    """Return ``seconds`` with one decimal."""
     return None if seconds is None else round(seconds, 1)

@@ -28,7 +28,7 @@ from lakehouse_dagster.streams.job_config import (
     parse_time,
 )
 from lakehouse_dagster.streams.operations import NotDone, Operator, rewind_target, told
-from lakehouse_dagster.streams.repairs import resnapshot_job_name
+from lakehouse_dagster.streams.repair_offer import resnapshot_job_name
 
 PIPELINE_TAG = "lakehouse/pipeline"
 STREAM_TAG = "lakehouse/stream"

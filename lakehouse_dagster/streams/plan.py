@@ -19,6 +19,8 @@ SPEC_PARAMETER = "lakehouse.spec"
 """Global job parameter by which a running job tells the specification that it was started from."""
 STATE_PARAMETER = "lakehouse.state"
 """And the one that tells which state its checkpoints hold (``FlinkScript.state_hash``)."""
+UNKNOWN_SPEC = "unknown"
+"""Stands for the specification of a running job that does not tell any."""
 
 _PLACES = frozenset(
     {

@@ -19,12 +19,15 @@ from lakehouse_dagster.streams import checks, events, runs
 from lakehouse_dagster.streams.assets import streams_of
 from lakehouse_dagster.streams.cursor import StreamCursor, Told
 from lakehouse_dagster.streams.lag import Lag
-from lakehouse_dagster.streams.memory import Event, EventKind, Memory
+from lakehouse_dagster.streams.notes import note_decision, take_note
 from lakehouse_dagster.streams.samples import SampleStore, lags, with_present
 from lakehouse_dagster.streams.store import StreamStore
 from lakehouse_dagster.streams.survey import Look, survey
 
-TICK_SECONDS = 5
+TICK_SECONDS = 3
+"""Dagster's daemon looks every five seconds which sensors are due: with exactly five, every other look would
+be too early.
+"""
 TIMEOUT_SECONDS = 2.0
 """Deadline of a single request."""
 PATIENCE_SECONDS = 10.0
@@ -112,17 +115,15 @@ class Tick:
 
     def _remember(self, look: Look) -> None:
         """Write what changed since the last look into the history."""
-        # Late, because the engines' clients come with them.
+        # Late, because the database's client comes with it.
         from lakehouse_dagster.governance.hold import HoldStore
-        from lakehouse_dagster.streams.observe import take_note
 
         if look.facts.busy:
             return  # whoever acts writes for itself
         if look.seen is not None:
             holds = HoldStore(self.clients.postgres)
             take_note(self.contract, look.stream, look.seen, look.memory, self.store, holds, actor=ACTOR)
-        if decision_changed(look):
-            self.store.record(decision_event(self.contract, look, self.now))
+        note_decision(self.contract, look, self.store, actor=ACTOR, now=datetime.fromtimestamp(self.now, UTC))
 
     def _requests(self, looks: Sequence[Look]) -> list[dg.RunRequest]:
         unfinished = runs.unfinished_runs(self.instance, self.contract)
@@ -175,30 +176,6 @@ class Tick:
         )
 
 
-def decision_changed(look: Look) -> bool:
-    """Whether the table's answer is another one than the last that was written down."""
-    last = look.memory.last
-    return last is None or (last.rule, last.verb) != (look.action.rule, look.action.verb.value)
-
-
-def decision_event(contract: Contract, look: Look, now: float) -> Event:
-    """Return the row of the history that tells what was decided."""
-    return Event(
-        contract.name,
-        look.stream.name,
-        EventKind.DECISION,
-        state="" if look.unknown else look.facts.state.value,
-        verb=look.action.verb.value,
-        rule=look.action.rule,
-        reason=look.action.reason,
-        checkpoint=look.action.checkpoints[0] if look.action.checkpoints else None,
-        job_id=look.health.job_id,
-        spec_hash=look.facts.running_spec or look.facts.spec or None,
-        seconds_down=_seconds_down(look.memory, now),
-        actor=ACTOR,
-    )
-
-
 def due(told: Told | None, passed: bool, now: float) -> bool:
     """Whether a check's result is to be reported: it is new, another one, or was not reported for long."""
     return told is None or told.passed != passed or now - told.time >= CHECK_AGAIN_SECONDS
@@ -208,7 +185,3 @@ def summary(looks: Sequence[Look]) -> str:
     """Return in one line how each stream stands; what is not running comes first."""
     ordered = sorted(looks, key=lambda look: look.action.rule == "running")
     return "; ".join(f"{look.stream.name}: {look.action.reason}" for look in ordered)
-
-
-def _seconds_down(memory: Memory, now: float) -> float | None:
-    return memory.seconds_down(datetime.fromtimestamp(now, UTC))

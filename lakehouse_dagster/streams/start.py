@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.engines.clients import Clients
@@ -21,9 +21,11 @@ from lakehouse_dagster.engines.flink import is_restore_failure, script_environme
 from lakehouse_dagster.render import cassandra, couchdb
 from lakehouse_dagster.render.topics import topics
 from lakehouse_dagster.streams.assets import LAKE, SERVING, Stream
+from lakehouse_dagster.streams.checkpoints import CHECKPOINTS, abandoned, candidates, retained
 from lakehouse_dagster.streams.decision import State
 from lakehouse_dagster.streams.memory import Event, EventKind
-from lakehouse_dagster.streams.observe import connector_state, job_state, lake_is_filled
+from lakehouse_dagster.streams.observe_connector import connector_state
+from lakehouse_dagster.streams.observe_job import job_state, lake_is_filled
 from lakehouse_dagster.streams.plan import connector_config, flink_script, placed, source_topics
 from lakehouse_dagster.streams.store import StreamStore
 
@@ -38,6 +40,9 @@ FASTEST_PER_SECOND = 50_000
 
 STEP_BACK_INTERVALS = 4
 """Checkpoint intervals that are read again by a job that starts without a checkpoint."""
+
+ABANDONED_AGE = timedelta(hours=24)
+"""What a job that has ended left is kept so long, whether it could still be used or not."""
 
 Log = Callable[[str], None]
 
@@ -240,7 +245,29 @@ class JobStarter:
                 raise RestoreFailed("flink", error.message) from error
             raise
         self.log(f"submitted {script.name} as {job_id} in {time.monotonic() - begun:.1f} s")
-        return self._watch(script.name, job_id, address, begun)
+        started = self._watch(script.name, job_id, address, begun)
+        if started.ready:
+            # Flink writes the first checkpoint after a start in full into the job's own folder (its default),
+            # so from now on the job needs nothing of what it was started from.
+            self._prune(script.name, script.state_hash, job_id)
+        return started
+
+    def _prune(self, name: str, state_hash: str, job_id: str) -> None:
+        """Delete what ended jobs of this name left, but for what a later start may use. Never fails."""
+        try:
+            memory = self.store.memory(self.contract.name, [self.stream.name])[self.stream.name]
+            objects = self.clients.store
+            usable = retained(objects, name, state_hash)
+            folders = abandoned(
+                objects.list(f"{CHECKPOINTS}/{name}/"),
+                kept=candidates(usable, bad=memory.bad_checkpoints, floor=memory.state_floor),
+                running=job_id,
+                before=datetime.now(UTC) - ABANDONED_AGE,
+            )
+            for folder in folders:
+                self.log(f"deleted {objects.delete_prefix(folder)} object(s) of an ended job below {folder}")
+        except EngineError as error:
+            self.log(f"checkpoints of ended jobs stay for now: {error}")
 
     def _trace(self, name: str, since_ms: float) -> str:
         """The trace of a job that failed while it was set up; Flink keeps it, the client got no id."""

@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
 
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.engines.clients import ClientSource
@@ -19,9 +18,7 @@ from lakehouse_dagster.streams.assets import Stream, streams_of
 from lakehouse_dagster.streams.decision import Action, Facts, State, decide
 from lakehouse_dagster.streams.health import Health
 from lakehouse_dagster.streams.memory import Memory
-
-if TYPE_CHECKING:
-    from lakehouse_dagster.streams.observe import Observation
+from lakehouse_dagster.streams.observation import Observation
 
 
 @dataclass(frozen=True)

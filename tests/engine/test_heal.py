@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -31,12 +31,13 @@ from lakehouse_dagster.engines.flink import FlinkJob, script_environment
 from lakehouse_dagster.engines.kafka import Partition
 from lakehouse_dagster.governance.hold import HoldStore
 from lakehouse_dagster.runtime.submitter import flink_submitter
-from lakehouse_dagster.streams import act
+from lakehouse_dagster.streams import act, start
 from lakehouse_dagster.streams.assets import Stream, stream_of
-from lakehouse_dagster.streams.checkpoints import candidates, retained
+from lakehouse_dagster.streams.checkpoints import CHECKPOINTS, candidates, retained
 from lakehouse_dagster.streams.decision import Desired, Verb
 from lakehouse_dagster.streams.memory import EventKind, Memory
-from lakehouse_dagster.streams.observe import Observation, observe
+from lakehouse_dagster.streams.observation import Observation
+from lakehouse_dagster.streams.observe import observe
 from lakehouse_dagster.streams.plan import flink_script, placed, source_topics
 from lakehouse_dagster.streams.store import StreamStore
 
@@ -387,6 +388,32 @@ def test_a_starter_that_is_killed_leaves_nothing_behind(patient: Patient) -> Non
     assert outcome.action.verb is Verb.START
     assert outcome.state == "running"
     assert len(patient.living()) == 1
+
+
+def test_what_ended_jobs_left_is_deleted_but_for_what_can_be_used(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient.runs()
+    wait_until(lambda: len(patient.checkpoints()) >= 2, "two checkpoints are retained")
+    store, name = patient.clients.store, patient.stream.engine_name
+    abandoned = f"{CHECKPOINTS}/{name}/another-shape/{uuid.uuid4().hex}/"
+    for key in ("chk-1/_metadata", "shared/state"):
+        store.put(f"{abandoned}{key}", b"x")
+    patient.cancel()
+    # What is young stays.
+    assert patient.reconcile().state == "running"
+    assert store.exists(f"{abandoned}shared/state")
+    patient.cancel()
+    usable = patient.checkpoints()
+    monkeypatch.setattr(start, "ABANDONED_AGE", timedelta(0))
+    outcome = patient.reconcile()
+    assert outcome.checkpoint == usable[0]
+    assert list(store.list(abandoned)) == []
+    # The job's own folder was written to, and what it was started from can still be.
+    [job] = patient.living()
+    assert job.id == outcome.job_id
+    wait_until(lambda: any(f"/{job.id}/" in address for address in patient.checkpoints()), "its checkpoints")
+    assert store.exists(f"{usable[0]}/_metadata")
 
 
 def test_the_topics_of_a_stream_are_those_it_reads(patient: Patient) -> None:

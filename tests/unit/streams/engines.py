@@ -100,10 +100,11 @@ class World:
         stream: str = "lake",
         written: datetime = NOW,
         state: str = "",
+        id: str = "a" * 32,
     ) -> list[str]:
-        """Retain checkpoints; return their addresses, newest first."""
+        """Retain checkpoints of the job ``id``; return their addresses, newest first."""
         script = flink_script(contract, stream_of(contract, stream))
-        folder = f"flink/checkpoints/{script.name}/{state or script.state_hash}/{'a' * 32}"
+        folder = f"flink/checkpoints/{script.name}/{state or script.state_hash}/{id}"
         self.objects += [StoredObject(f"{folder}/chk-{n}/_metadata", 10, written) for n in numbers]
         return [f"s3://lake/{folder}/chk-{n}" for n in sorted(numbers, reverse=True)]
 
@@ -295,6 +296,13 @@ class Objects:
     def exists(self, location: str) -> bool:
         self.world.ask("minio")
         return True
+
+    def delete_prefix(self, prefix: str) -> int:
+        kept = [item for item in self.world.objects if not item.key.startswith(prefix)]
+        deleted = len(self.world.objects) - len(kept)
+        self.world.objects = kept
+        self.world.done.append(f"delete {prefix}")
+        return deleted
 
 
 class Paimon:

@@ -16,7 +16,7 @@ from lakehouse_dagster.streams.decision import Desired, Facts, State
 from lakehouse_dagster.streams.health import Health
 from lakehouse_dagster.streams.lag import Sample
 from lakehouse_dagster.streams.memory import Declared, Event, EventKind, Gap, Memory
-from lakehouse_dagster.streams.observe import FoundGap, Observation
+from lakehouse_dagster.streams.observation import FoundGap, Observation
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 from lakehouse_dagster.engines.flink import FlinkCheckpoints, FlinkFailure
 from lakehouse_dagster.engines.kafka import GroupProgress, Partition
 from lakehouse_dagster.governance import hold
-from lakehouse_dagster.streams import act, observe, start
+from lakehouse_dagster.streams import act, observe_job, start
 from lakehouse_dagster.streams.assets import stream_of
 from lakehouse_dagster.streams.decision import Desired, Verb
 from lakehouse_dagster.streams.memory import Declared, Event, Memory, Starts
@@ -41,10 +41,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(start, "script_environment", lambda endpoints: {})
     monkeypatch.setattr(start, "READY_SECONDS", 0.5)
     monkeypatch.setattr(start, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(observe, "_SECOND_LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(observe, "_knock", lambda engine, host, port: None)
-    observe._PARAMETERS.clear()
-    observe._DRIFT.clear()
+    monkeypatch.setattr(observe_job, "_SECOND_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(observe_job, "knock", lambda engine, host, port: None)
+    observe_job._PARAMETERS.clear()
+    observe_job._DRIFT.clear()
     return found
 
 
@@ -201,6 +201,38 @@ def test_a_savepoint_asked_for_by_hand_is_used_or_nothing(contract: Contract, wo
     with pytest.raises(EngineError):
         run(contract, "lake", world, savepoint="s3://lake/mine")
     assert len(world.submitted) == 2
+
+
+def test_a_job_that_is_ready_has_what_ended_jobs_left_deleted(contract: Contract, world: World) -> None:
+    old = NOW - timedelta(days=3)
+    for number in range(7):
+        world.keep(contract, number, written=old + timedelta(hours=number), id=f"{number:032x}")
+    world.keep(contract, 1, written=old, id="b" * 32, state="another-shape")
+    world.keep(contract, 1, written=NOW - timedelta(hours=23), id="c" * 32, state="another-shape")
+    world.keep(contract, 1, written=old, id="d" * 32, stream="serving")
+    run(contract, "lake", world)
+    # Of its own shape the five newest stay.
+    left = {item.key.split("/")[4] for item in world.objects}
+    assert left == {*(f"{number:032x}" for number in range(2, 7)), "c" * 32, "d" * 32}
+    deleted = [number for number, step in enumerate(world.done) if step.startswith("delete ")]
+    ready = next(number for number, step in enumerate(world.done) if "has completed a checkpoint" in step)
+    assert len(deleted) == 3
+    assert min(deleted) > ready
+
+
+def test_what_cannot_be_deleted_is_no_failure(contract: Contract, world: World) -> None:
+    world.keep(contract, 1, written=NOW - timedelta(days=3), state="another-shape")
+    found = clients(world, contract)
+
+    def refused(prefix: str) -> int:
+        raise EngineError("minio", "AccessDenied: no")
+
+    found.store.delete_prefix = refused  # type: ignore[method-assign]
+    stream = stream_of(contract, "lake")
+    outcome = act.reconcile(contract, stream, found, log=world.done.append, actor="test")
+    assert outcome.state == "running"
+    assert [event.ok for event in starts(world)] == [True]
+    assert any("AccessDenied" in step for step in world.done)
 
 
 def test_a_job_that_dies_at_once_is_an_error_with_flinks_cause_and_a_failed_start(

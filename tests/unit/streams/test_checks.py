@@ -28,7 +28,7 @@ from lakehouse_dagster.streams.health import Health
 from lakehouse_dagster.streams.jobs import stream_jobs
 from lakehouse_dagster.streams.lag import Lag
 from lakehouse_dagster.streams.memory import Declared, Gap, Memory
-from lakehouse_dagster.streams.repairs import repair_offer
+from lakehouse_dagster.streams.repair_offer import repair_offer
 from lakehouse_dagster.streams.survey import Look
 from tests.unit.streams import fakes
 

@@ -17,20 +17,16 @@ from lakehouse_dagster.engines.flink import FlinkCheckpoints, FlinkFailure, Flin
 from lakehouse_dagster.engines.kafka import GroupProgress, Partition
 from lakehouse_dagster.engines.paimon import PaimonSchema
 from lakehouse_dagster.render import paimon
-from lakehouse_dagster.streams import observe as observe_module
+from lakehouse_dagster.streams import observe_job
 from lakehouse_dagster.streams.assets import stream_of
 from lakehouse_dagster.streams.checkpoints import Retained, candidates
 from lakehouse_dagster.streams.decision import State, Verb, decide
 from lakehouse_dagster.streams.memory import Gap, Memory, Starts
-from lakehouse_dagster.streams.observe import (
-    Observation,
-    calm,
-    connector_state,
-    job_state,
-    observe,
-    take_note,
-    topic_gaps,
-)
+from lakehouse_dagster.streams.notes import calm, take_note
+from lakehouse_dagster.streams.observation import Observation
+from lakehouse_dagster.streams.observe import observe
+from lakehouse_dagster.streams.observe_connector import connector_state
+from lakehouse_dagster.streams.observe_job import job_state, topic_gaps
 from lakehouse_dagster.streams.plan import config_hash, connector_config, flink_script, placed
 from tests.unit.streams.engines import NOW, UNREADABLE, FakeHolds, FakeStore, World, clients, job, ms
 
@@ -39,10 +35,10 @@ GONE = "transactions g:3-4 of airline were purged from the binary log before the
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observe_module, "_SECOND_LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(observe_module, "_knock", lambda engine, host, port: None)
-    observe_module._PARAMETERS.clear()
-    observe_module._DRIFT.clear()
+    monkeypatch.setattr(observe_job, "_SECOND_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(observe_job, "knock", lambda engine, host, port: None)
+    observe_job._PARAMETERS.clear()
+    observe_job._DRIFT.clear()
 
 
 def see(contract: Contract, name: str, world: World, **memory: Any) -> Observation:
@@ -140,10 +136,10 @@ def test_another_specification_is_seen_and_one_that_is_not_told_too(contract: Co
     assert seen.facts.running_spec == "old"
     assert seen.running_state == "older"
     assert decide(seen.facts).verb is Verb.UPGRADE
-    observe_module._PARAMETERS.clear()
+    observe_job._PARAMETERS.clear()
     world.parameters["j1"] = {}
     assert decide(see(contract, "lake", world).facts).verb is Verb.UPGRADE
-    observe_module._PARAMETERS.clear()
+    observe_job._PARAMETERS.clear()
     del world.parameters["j1"]  # a job that is not set up yet cannot tell
     assert decide(see(contract, "lake", world).facts).verb is Verb.NOTHING
 
@@ -270,7 +266,7 @@ def test_a_gap_that_is_gone_at_the_second_look_is_none(
     topic = contract.topic("flights")
     world = World(end={topic: 10}, committed={topic: 40})
     monkeypatch.setattr(
-        observe_module,
+        observe_job,
         "time",
         SimpleNamespace(sleep=lambda _: world.end.update({topic: 40}), monotonic=lambda: 0.0),
     )

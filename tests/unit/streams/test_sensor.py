@@ -28,7 +28,7 @@ from lakehouse_dagster.streams.jobs import (
     reconcile_job_name,
 )
 from lakehouse_dagster.streams.memory import Declared, Event, EventKind, Memory, Starts
-from lakehouse_dagster.streams.observe import FoundGap
+from lakehouse_dagster.streams.observation import FoundGap
 from lakehouse_dagster.streams.sensor import CHECK_AGAIN_SECONDS, FIRST_ROWS, streams_sensor
 from tests.unit.streams import fakes
 from tests.unit.streams.fakes import Source, World
