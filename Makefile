@@ -8,7 +8,7 @@ BIN := .venv/bin
 # A file of its own per environment, so that an unchanged lock costs nothing.
 SYNCED := .venv/.synced-$(shell sha256sum requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: help setup lock lock-flink demo up down test check format types unit engine e2e screenshot clean
+.PHONY: help setup lock lock-flink demo up down test check format types unit engine e2e drills drill-disk soak screenshot clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9_-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -63,6 +63,17 @@ engine: setup ## tests against the real engines
 
 e2e: setup ## the whole flow through Dagster, verified row for row
 	$(BIN)/pytest tests/e2e -v
+
+drills: setup ## inject every fault into the running instance, under writes; the table at the end
+	$(BIN)/lakehouse drill all
+
+drill-disk: setup ## fill the disk of an instance on a small file system of its own (root)
+	$(BIN)/python -m lakehouse_dagster.drills.volume
+
+KILLS ?= 50
+SEED ?= 1
+soak: setup ## kill KILLS random engines (SEED) of the running instance, under writes
+	$(BIN)/lakehouse drill soak --kills $(KILLS) --seed $(SEED)
 
 test: check ## everything: the fast gate, the engine tests, the end-to-end test
 	$(BIN)/pytest tests/engine tests/e2e -v --durations=15

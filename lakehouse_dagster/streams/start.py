@@ -44,6 +44,9 @@ STEP_BACK_INTERVALS = 4
 ABANDONED_AGE = timedelta(hours=24)
 """What a job that has ended left is kept so long, whether it could still be used or not."""
 
+CHECKPOINT_MAGIC = bytes.fromhex("4960672d")
+"""First bytes of a checkpoint's or savepoint's metadata (Flink 1.20, ``Checkpoints.HEADER_MAGIC_NUMBER``)."""
+
 Log = Callable[[str], None]
 
 
@@ -159,6 +162,7 @@ class JobStarter:
                 self.hold_back("the lake job restarts from a checkpoint that may not be its newest")
                 held = True
             try:
+                self._require_metadata(address)
                 return self._start_from(address)
             except RestoreFailed as failure:
                 # While the object store does not answer, nothing is known about what it holds.
@@ -230,6 +234,14 @@ class JobStarter:
         self.log(
             f"accepted the gap of {', '.join(sorted(partitions))}: they go on with the first kept record"
         )
+
+    def _require_metadata(self, address: str) -> None:
+        """Raise ``RestoreFailed`` for metadata that is no such thing: a look costs less than a start."""
+        content = self.clients.store.get(f"{address}/_metadata")
+        if content is None:
+            raise RestoreFailed("flink", "its _metadata is not there")
+        if not content.startswith(CHECKPOINT_MAGIC):
+            raise RestoreFailed("flink", "its _metadata does not begin as Flink writes it")
 
     def _start_from(self, address: str | None) -> Started:
         script = placed(flink_script(self.contract, self.stream), self.clients.endpoints.s3.bucket)

@@ -90,7 +90,8 @@ def test_sensors_run_from_the_start_and_automation_is_covered(definitions: dg.De
     jobs = {job.name for job in repository.get_all_jobs()}
     streams = {"reconcile_stream", "pause_stream", "resume_stream", "upgrade_stream", "rewind_stream"}
     assert {f"flights_{name}" for name in (*streams, "resnapshot", "publish")} <= jobs
-    assert names["flights_streams"].minimum_interval_seconds == 5
+    # Less than the daemon's own five seconds, or every other of its rounds would leave the streams out.
+    assert (names["flights_streams"].minimum_interval_seconds or 0) < 5
 
 
 def test_every_stream_has_its_checks(definitions: dg.Definitions) -> None:

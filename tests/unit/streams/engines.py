@@ -22,6 +22,7 @@ from lakehouse_dagster.streams.assets import stream_of
 from lakehouse_dagster.streams.decision import Desired
 from lakehouse_dagster.streams.memory import Declared, Event, EventKind, Gap, Memory
 from lakehouse_dagster.streams.plan import flink_script
+from lakehouse_dagster.streams.start import CHECKPOINT_MAGIC
 
 NOW = datetime.now(UTC)
 UNREADABLE = (
@@ -65,6 +66,8 @@ class World:
     savepoint_fails: bool = False
     # object store
     objects: list[StoredObject] = field(default_factory=list)
+    metadata: dict[str, bytes | None] = field(default_factory=dict)
+    """Of the checkpoints whose metadata is not what Flink wrote."""
     lake: dict[str, PaimonSchema] = field(default_factory=dict)
     filled: bool = True
     # Kafka: offsets by topic, all of partition 0
@@ -296,6 +299,10 @@ class Objects:
     def exists(self, location: str) -> bool:
         self.world.ask("minio")
         return True
+
+    def get(self, location: str) -> bytes | None:
+        self.world.ask("minio")
+        return self.world.metadata.get(location.removesuffix("/_metadata"), CHECKPOINT_MAGIC)
 
     def delete_prefix(self, prefix: str) -> int:
         kept = [item for item in self.world.objects if not item.key.startswith(prefix)]

@@ -151,6 +151,18 @@ def test_an_unreadable_checkpoint_is_passed_over_and_remembered(contract: Contra
     assert len(starts(world)) == 1
 
 
+@pytest.mark.parametrize("content", [None, b"", b"garbage"])
+def test_metadata_that_is_none_costs_no_start(
+    contract: Contract, world: World, content: bytes | None
+) -> None:
+    second, first = world.keep(contract, 1, 2)
+    world.metadata = {second: content}
+    outcome = run(contract, "lake", world)
+    assert [savepoint for _, savepoint in world.submitted] == [first]
+    assert outcome.checkpoint == first
+    assert world.memory["lake"].bad_checkpoints == {second}
+
+
 def test_without_any_readable_checkpoint_the_groups_offsets_are_used(
     contract: Contract, world: World
 ) -> None:
