@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,6 +51,9 @@ def drill_command(
     rate: Annotated[float, typer.Option(min=1, help="Changes per second written meanwhile.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Chooses what is written, and what the soak kills.")] = 1,
     kills: Annotated[int, typer.Option(min=1, help="Kills of the soak.")] = 50,
+    allowed: Annotated[
+        float | None, typer.Option(min=1, help="Seconds a repair may take, instead of each drill's own.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per drill.")] = False,
     report: Annotated[
         Path | None,
@@ -76,7 +80,7 @@ def drill_command(
             code = (
                 _soak(settings, rate, seed, kills, json)
                 if names == [SOAK]
-                else _drills(settings, resolve(names), rate, seed, json)
+                else _drills(settings, _within(resolve(names), allowed), rate, seed, json)
             )
     except KeyboardInterrupt:
         errors.print("stopped; what the drill had done was taken back")
@@ -88,6 +92,10 @@ def drill_command(
     except (EngineError, RuntimeFailure) as error:
         errors.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
     raise typer.Exit(code)
+
+
+def _within(drills: list[Drill], allowed: float | None) -> list[Drill]:
+    return drills if allowed is None else [replace(drill, limit=allowed) for drill in drills]
 
 
 def _drills(settings: Settings, drills: list[Drill], rate: float, seed: int, json: bool) -> int:

@@ -127,7 +127,8 @@ def _drills() -> list[Drill]:
             Fault.POISON_SPEC,
             "the serving job is upgraded to a specification that cannot run (a source epoch out of range)",
             "its starts fail with growing pauses until the circuit opens; with the good specification it "
-            "runs again",
+            "runs again and catches up",
+            limit=240.0,  # more than ten minutes of changes are waiting by then
         ),
         Drill(
             "mysql-timezone",
