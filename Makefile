@@ -48,7 +48,7 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/pytest tests/unit -q
+	$(BIN)/pytest tests/unit -q -n 2 --dist loadfile
 
 check: setup ## the fast gate: lint, types, unit tests, definitions load
 	$(BIN)/ruff format --check .
@@ -56,7 +56,7 @@ check: setup ## the fast gate: lint, types, unit tests, definitions load
 	$(BIN)/mypy
 	$(BIN)/dg check yaml
 	$(BIN)/dg check defs
-	$(BIN)/pytest tests/unit -q
+	$(BIN)/pytest tests/unit -q -n 2 --dist loadfile
 
 engine: setup ## tests against the real engines
 	$(BIN)/pytest tests/engine -v

@@ -126,7 +126,8 @@ def decided() -> tuple[tuple[Facts, Action], ...]:
 @st.composite
 def any_facts(draw: st.DrawFn) -> Facts:
     """Facts of all sorts, also such as no engine would tell."""
-    words = st.one_of(st.none(), st.text(min_size=1, max_size=8))
+    # Reasons are sentences of ours: never blank.
+    words = st.one_of(st.none(), st.text("abc", min_size=1, max_size=8))
     seconds = st.one_of(st.none(), st.floats(0, 1e7))
     counts = st.integers(0, 10_000)
     return Facts(
