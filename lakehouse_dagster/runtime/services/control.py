@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from importlib.metadata import version as package_version
@@ -14,6 +15,23 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lakehouse_dagster.runtime.services.base import Instance, NotReady, Program, Rendering, Service
 from lakehouse_dagster.runtime.settings import Settings
+
+PACKAGE = Path(__file__).resolve().parents[2]
+CODE_SUFFIXES = frozenset({".py", ".yaml", ".sql", ".json"})
+
+
+def code_digest(folder: Path = PACKAGE) -> str:
+    """Return a hash of all code and contracts below ``folder``.
+
+    It stands in the environment of the processes that load them, so that `lakehouse up` restarts these after
+    an upgrade: a sensor of the old code and a run of the new would disagree for ever about what should run.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in CODE_SUFFIXES and path.is_file():
+            digest.update(f"{path.relative_to(folder)}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 class _Control(Service):
@@ -30,7 +48,7 @@ class Publisher(_Control):
 
     name = "publisher"
     title = "Publisher"
-    depends = ("nessie", "minio")
+    depends = ("nessie", "minio", "postgres")
     package = "lakehouse-dagster"
 
     def program(self, rendering: Rendering) -> Program:
@@ -38,6 +56,7 @@ class Publisher(_Control):
         return Program(
             (sys.executable, "-m", "lakehouse_dagster.governance.publisher"),
             directory=rendering.instance.settings.project,
+            environment={"LAKEHOUSE_CODE": code_digest()},
             stop_seconds=20,
         )
 
@@ -56,6 +75,11 @@ CODE_LOCATION = "lakehouse_dagster"
 class _Dagster(_Control):
     package = "dagster"
     depends: tuple[str, ...] = ("postgres",)
+
+    @property
+    def loads(self) -> dict[str, str]:
+        """What the process has to be restarted for besides its own configuration."""
+        return {}
 
     def command(self, instance: Instance, workspace: Path) -> tuple[str, ...]:
         raise NotImplementedError
@@ -90,6 +114,7 @@ class _Dagster(_Control):
             self.command(instance, workspace),
             directory=settings.project,
             environment={
+                **self.loads,
                 "LAKEHOUSE_POSTGRES_PASSWORD": instance.secrets.postgres_dagster.get_secret_value(),
                 "DAGSTER_DISABLE_TELEMETRY": "1",
                 "PYTHONUNBUFFERED": "1",
@@ -104,6 +129,11 @@ class DagsterCode(_Dagster):
     name = "dagster-code"
     title = "Dagster code server"
     ports = ("dagster-code",)
+
+    @property
+    def loads(self) -> dict[str, str]:
+        """Definitions are loaded once."""
+        return {"LAKEHOUSE_CODE": code_digest()}
 
     def command(self, instance: Instance, workspace: Path) -> tuple[str, ...]:
         """A code server of its own process, so that a reload in the UI takes effect."""

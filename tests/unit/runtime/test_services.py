@@ -10,6 +10,7 @@ from lakehouse_dagster.runtime.errors import RuntimeFailure
 from lakehouse_dagster.runtime.ports import DEFAULT_PORTS
 from lakehouse_dagster.runtime.secrets import Secrets
 from lakehouse_dagster.runtime.services.base import Instance, Rendering, quoted
+from lakehouse_dagster.runtime.services.control import code_digest
 from lakehouse_dagster.runtime.settings import PROJECT, Settings
 
 
@@ -107,3 +108,16 @@ def test_no_configuration_template_names_a_password_or_opens_an_address() -> Non
         if path.name == "compose.yaml":
             continue
         assert "0.0.0.0" not in path.read_text(encoding="utf-8"), path
+
+
+def test_changed_code_or_contracts_are_noticed(tmp_path: Path) -> None:
+    (tmp_path / "streams").mkdir()
+    (tmp_path / "streams" / "act.py").write_text("one\n")
+    (tmp_path / "defs.yaml").write_text("name: one\n")
+    before = code_digest(tmp_path)
+    (tmp_path / "notes.txt").write_text("nobody loads this\n")
+    assert code_digest(tmp_path) == before
+    (tmp_path / "defs.yaml").write_text("name: two\n")
+    changed = code_digest(tmp_path)
+    (tmp_path / "streams" / "act.py").rename(tmp_path / "act.py")
+    assert len({before, changed, code_digest(tmp_path)}) == 3
