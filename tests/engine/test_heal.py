@@ -301,6 +301,8 @@ def test_it_pauses_with_a_savepoint_and_goes_on_from_there(patient: Patient) -> 
 
 def test_it_can_be_set_back(patient: Patient) -> None:
     patient.runs()
+    patient.write(30)
+    wait_until(patient.has_read_all, "what lies before the moment is read")
     before = datetime.now(UTC)
     end = patient.clients.kafka.end_offsets([patient.topic])[patient.partition]
     time.sleep(1)
