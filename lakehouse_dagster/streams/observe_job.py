@@ -283,16 +283,22 @@ def _table(contract: Contract, at: Partition) -> str:
 
 
 def _parameters(clients: Clients, job: FlinkJob) -> Mapping[str, str] | None:
-    """The parameters that a job was submitted with; they never change, so each job is asked once."""
+    """The parameters that a job was submitted with, ``None`` while it cannot tell them yet.
+
+    They never change, so each job is asked until it has told them. One that is being set up has none yet
+    (Flink 1.20 answers with an empty configuration), which says nothing about it.
+    """
     key = (clients.endpoints.flink.url, job.id)
-    if key not in _PARAMETERS:
-        told = clients.flink.parameters(job.id)
-        if told is None:
-            return None
+    if key in _PARAMETERS:
+        return _PARAMETERS[key]
+    told = clients.flink.parameters(job.id)
+    if told is None or (SPEC_PARAMETER not in told and not job.running):
+        return None
+    if SPEC_PARAMETER in told:
         if len(_PARAMETERS) > 1000:
             _PARAMETERS.clear()
         _PARAMETERS[key] = told
-    return _PARAMETERS[key]
+    return told
 
 
 _PARAMETERS: dict[tuple[str, str], Mapping[str, str]] = {}

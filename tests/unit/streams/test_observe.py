@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -142,6 +143,19 @@ def test_another_specification_is_seen_and_one_that_is_not_told_too(contract: Co
     observe_job._PARAMETERS.clear()
     del world.parameters["j1"]  # a job that is not set up yet cannot tell
     assert decide(see(contract, "lake", world).facts).verb is Verb.NOTHING
+
+
+def test_a_job_that_is_being_set_up_is_asked_again_what_it_is(contract: Contract) -> None:
+    """Right after its submission Flink answers with an empty configuration: that is no other specification."""
+    world = running(contract)
+    told, whole = dict(world.parameters["j1"]), world.jobs
+    world.parameters["j1"] = {}
+    world.jobs = [replace(found, state="INITIALIZING", tasks_running=0) for found in whole]
+    assert decide(see(contract, "lake", world).facts).verb is Verb.WAIT
+    world.parameters["j1"], world.jobs = told, whole
+    facts = see(contract, "lake", world).facts
+    assert facts.running_spec == told["lakehouse.spec"]
+    assert decide(facts).verb is Verb.NOTHING
 
 
 def test_restarts_count_since_the_newest_checkpoint(contract: Contract) -> None:
