@@ -146,7 +146,7 @@ def test_another_specification_is_seen_and_one_that_is_not_told_too(contract: Co
 
 
 def test_a_job_that_is_being_set_up_is_asked_again_what_it_is(contract: Contract) -> None:
-    """Right after its submission Flink answers with an empty configuration: that is no other specification."""
+    """Right after its submission Flink answers with an empty configuration: no other specification."""
     world = running(contract)
     told, whole = dict(world.parameters["j1"]), world.jobs
     world.parameters["j1"] = {}
