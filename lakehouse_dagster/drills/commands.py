@@ -161,8 +161,9 @@ def origin(settings: Settings) -> Origin:
     )
     memory = psutil.virtual_memory().total / 1024**3
     return Origin(
-        command="made by `make drills` and `make soak KILLS=50`, written here by "
-        "`lakehouse drill --report docs/reliability.md`",
+        command="made by `lakehouse drill NAME` (all of them: `make drills`, `make soak KILLS=50`), "
+        "written here by `lakehouse drill --report docs/reliability.md`; what has no line here was not run "
+        "for it",
         machine=f"{os.cpu_count()} cores, {memory:.0f} GiB of memory, everything on one machine",
         commit=done.stdout.strip() or "unknown",
     )
