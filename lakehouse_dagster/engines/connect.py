@@ -196,6 +196,11 @@ class ConnectClient:
         self._http.request("DELETE", f"/connectors/{quote(name)}", accept=(404,))
 
 
+def stored_offset(offsets: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The offset of a connector with one source out of its `offsets`; empty when none is stored."""
+    return (offsets[0].get("offset") or {}) if offsets else {}
+
+
 def root_cause(trace: str) -> str:
     """The last `Caused by` of a Java stack trace (else its first line), in one line."""
     lines = [line.strip() for line in trace.splitlines() if line.strip()]

@@ -21,6 +21,7 @@ from typing import Any
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.position import file_number
 from lakehouse_dagster.engines.clients import Clients
+from lakehouse_dagster.engines.connect import stored_offset
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.kafka import Partition
 from lakehouse_dagster.engines.mysql import SourcePosition
@@ -231,7 +232,7 @@ def _missing(contract: Contract, clients: Clients, gtids: str) -> str | None:
     offsets = clients.connect.offsets(contract.connector_name)
     if not offsets:
         return None
-    offset = offsets[0].get("offset") or {}
+    offset = stored_offset(offsets)
     # A re-snapshot of single tables (INCREMENTAL) goes on beside the stream and holds nothing up.
     snapshotting = str(offset.get("snapshot", "false")).lower() not in {"false", "none", "incremental"}
     if snapshotting and not offset.get("snapshot_completed"):

@@ -20,11 +20,12 @@ from lakehouse_dagster.engines.kafka import GroupProgress, Partition
 from lakehouse_dagster.streams.assets import Stream
 from lakehouse_dagster.streams.checkpoints import candidates, retained, savepoint_folder
 from lakehouse_dagster.streams.decision import Action, Desired, Facts, Kind, Verb, decide
-from lakehouse_dagster.streams.lock import lock_name, starter_lock
+from lakehouse_dagster.streams.lock import stream_lock
 from lakehouse_dagster.streams.memory import Event, EventKind, Memory
 from lakehouse_dagster.streams.notes import note_decision, take_note
 from lakehouse_dagster.streams.observation import Observation
 from lakehouse_dagster.streams.observe import observe
+from lakehouse_dagster.streams.observe_job import job_parameters
 from lakehouse_dagster.streams.plan import SPEC_PARAMETER, UNKNOWN_SPEC, flink_script, source_topics
 from lakehouse_dagster.streams.start import JobStarter, Log, Started, start_connector
 from lakehouse_dagster.streams.store import StreamStore
@@ -205,17 +206,11 @@ def _declare(
 @contextmanager
 def _alone(contract: Contract, stream: Stream, clients: Clients, log: Log, wait: float) -> Iterator[bool]:
     """Hold the stream's lock, if it can be had within ``wait`` seconds."""
-    deadline = time.monotonic() + wait
-    told = False
-    while True:
-        with starter_lock(clients.endpoints.postgres, lock_name(contract.name, stream.name)) as mine:
-            if mine or time.monotonic() >= deadline:
-                yield mine
-                return
-        if not told:
-            told = True
-            log(f"another process is acting on {stream.engine_name}; waiting for it, up to {wait:.0f} s")
-        time.sleep(1.0)
+    said = f"another process is acting on {stream.engine_name}; waiting for it, up to {wait:.0f} s"
+    with stream_lock(
+        clients.endpoints.postgres, contract.name, stream.name, wait=wait, waiting=lambda: log(said)
+    ) as mine:
+        yield mine
 
 
 def _busy(stream: Stream) -> Outcome:
@@ -366,9 +361,7 @@ class _Actor:
             # Connect replaces the configuration and restarts the tasks; the offsets stay.
             return self._start(action, seen, memory, savepoint=None, gaps=[], kind=EventKind.UPGRADE)
         script = flink_script(self.contract, self.stream)
-        savepoint = None
-        for job in seen.living:
-            savepoint = self._stop_job(job, seen) or savepoint
+        savepoint = self._stop_jobs(seen)
         addresses: tuple[str, ...] = ()
         if seen.running_state == script.state_hash:
             found = retained(self.clients.store, script.name, script.state_hash)
@@ -396,9 +389,7 @@ class _Actor:
             self.log(f"stopped connector {self.stream.engine_name}; its offsets stay")
             self._record(EventKind.STOP, action, seen.facts, state="paused")
             return self._outcome(action, "paused")
-        savepoint = None
-        for job in seen.living:
-            savepoint = self._stop_job(job, seen) or savepoint
+        savepoint = self._stop_jobs(seen)
         self._record(
             EventKind.STOP,
             action,
@@ -410,13 +401,22 @@ class _Actor:
         return self._outcome(action, "absent", job_id=seen.health.job_id, checkpoint=savepoint)
 
     def _cancel_extra(self, action: Action, seen: Observation) -> Outcome:
-        kept = keep(seen.living, {job.id: self._spec_of(job) for job in seen.living}, seen.facts.spec)
+        told = {job.id: job_parameters(self.clients, job) or {} for job in seen.living}
+        specs = {job_id: found.get(SPEC_PARAMETER, UNKNOWN_SPEC) for job_id, found in told.items()}
+        kept = keep(seen.living, specs, seen.facts.spec)
         for job in seen.living:
             if job.id != kept.id:
                 self.log(f"cancelling job {job.id}; {kept.id} stays")
                 self.clients.flink.cancel(job.id)
                 self._record(EventKind.CANCEL, action, seen.facts, job_id=job.id)
         return self._outcome(action, seen.facts.state, job_id=kept.id)
+
+    def _stop_jobs(self, seen: Observation) -> str | None:
+        """Stop what is alive of the job; returns the newest savepoint that was taken."""
+        savepoint = None
+        for job in seen.living:
+            savepoint = self._stop_job(job, seen) or savepoint
+        return savepoint
 
     def _stop_job(self, job: FlinkJob, seen: Observation) -> str | None:
         """Stop a job with a savepoint, which is returned; cancel it when that fails."""
@@ -449,10 +449,6 @@ class _Actor:
         holds = HoldStore(self.clients.postgres)
         take_note(self.contract, self.stream, seen, memory, self.store, holds, actor=self.actor)
         return memory, seen
-
-    def _spec_of(self, job: FlinkJob) -> str:
-        told = self.clients.flink.parameters(job.id) or {}
-        return told.get(SPEC_PARAMETER, UNKNOWN_SPEC)
 
     def _record(
         self,

@@ -6,7 +6,8 @@ actor that is killed releases it at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lakehouse_dagster.engines.endpoints import PostgresEndpoint
@@ -27,6 +28,31 @@ def starter_lock(endpoint: PostgresEndpoint, name: str) -> Iterator[bool]:
 
     with PostgresClient(endpoint, application="lakehouse stream actor") as postgres:
         yield postgres.try_lock(f"{PREFIX}{name}")
+
+
+@contextmanager
+def stream_lock(
+    endpoint: PostgresEndpoint,
+    pipeline: str,
+    stream: str,
+    *,
+    wait: float,
+    waiting: Callable[[], None] = lambda: None,
+) -> Iterator[bool]:
+    """Hold a stream's lock for the time of the block; gives ``False`` when another held it for all of
+    ``wait`` seconds. ``waiting`` is called once when it cannot be had at once.
+    """
+    deadline = time.monotonic() + wait
+    told = False
+    while True:
+        with starter_lock(endpoint, lock_name(pipeline, stream)) as mine:
+            if mine or time.monotonic() >= deadline:
+                yield mine
+                return
+        if not told:
+            told = True
+            waiting()
+        time.sleep(1.0)
 
 
 def lock_name(pipeline: str, stream: str) -> str:

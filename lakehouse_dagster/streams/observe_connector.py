@@ -10,6 +10,7 @@ from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.errors import PositionOverflow
 from lakehouse_dagster.contract.position import encode, file_number
 from lakehouse_dagster.engines.clients import Clients
+from lakehouse_dagster.engines.connect import stored_offset
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 from lakehouse_dagster.streams.decision import State
 from lakehouse_dagster.streams.drift import source_drift
@@ -117,7 +118,7 @@ class _SourceOffset:
 def _source_offset(offsets: Sequence[Mapping[str, Mapping[str, object]]]) -> _SourceOffset | None:
     if not offsets:
         return None
-    offset = offsets[0].get("offset") or {}
+    offset = stored_offset(offsets)
     gtids, file, pos = offset.get("gtids"), offset.get("file"), offset.get("pos")
     return _SourceOffset(
         gtids if isinstance(gtids, str) else None,

@@ -99,7 +99,7 @@ class JobLook(EngineLook):
     def _alive(self, job: FlinkJob, health: Health) -> tuple[Health, int | None, str | None]:
         """Add what a living job tells of itself."""
         flink = self.clients.flink
-        told = _parameters(self.clients, job)
+        told = job_parameters(self.clients, job)
         running_spec = None if told is None else told.get(SPEC_PARAMETER, UNKNOWN_SPEC)
         checkpoints = flink.checkpoints(job.id)
         now_ms = self.now.timestamp() * 1000
@@ -282,7 +282,7 @@ def _table(contract: Contract, at: Partition) -> str:
     return next((name for name in names if contract.topic(name) == at.topic), at.topic)
 
 
-def _parameters(clients: Clients, job: FlinkJob) -> Mapping[str, str] | None:
+def job_parameters(clients: Clients, job: FlinkJob) -> Mapping[str, str] | None:
     """The parameters that a job was submitted with, ``None`` while it cannot tell them yet.
 
     They never change, so each job is asked until it has told them. One that is being set up has none yet

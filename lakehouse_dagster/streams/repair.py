@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.engines.clients import Clients
+from lakehouse_dagster.engines.connect import stored_offset
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.kafka_records import RecordWriter
 from lakehouse_dagster.proof.verify import Difference, Report, Verifier, places, source_rows
@@ -27,9 +28,14 @@ from lakehouse_dagster.streams import act
 from lakehouse_dagster.streams.assets import CONNECTOR, Stream, streams_of
 from lakehouse_dagster.streams.corrections import Key, corrections, key_of
 from lakehouse_dagster.streams.decision import Kind, State
-from lakehouse_dagster.streams.lock import lock_name, starter_lock
 from lakehouse_dagster.streams.memory import Event, EventKind, Gap
-from lakehouse_dagster.streams.resnapshot import LOCK_SECONDS, Resnapshot, initial_snapshot, resnapshot
+from lakehouse_dagster.streams.resnapshot import (
+    LOCK_SECONDS,
+    Resnapshot,
+    connector_lock,
+    initial_snapshot,
+    resnapshot,
+)
 
 if TYPE_CHECKING:
     from lakehouse_dagster.streams.store import StreamStore
@@ -160,31 +166,21 @@ def _renew(contract: Contract, clients: Clients, log: Log) -> bool:
     if not lost:
         return False
     log(f"{lost}; the connector forgets its offsets and reads the whole source anew")
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        with starter_lock(clients.endpoints.postgres, lock_name(contract.name, CONNECTOR)) as mine:
-            if mine:
-                clients.connect.stop_and_wait(name)
-                clients.connect.delete_offsets(name)
-                # Started by `_start`, as any stream; if this process dies here, by the next repair.
-                return True
-        if time.monotonic() >= deadline:
-            raise EngineError(
-                "connect", f"another process has been acting on {name} for {LOCK_SECONDS:.0f} s; try again"
-            )
-        time.sleep(1.0)
+    with connector_lock(contract, clients):
+        clients.connect.stop_and_wait(name)
+        clients.connect.delete_offsets(name)
+    # Started by `_start`, as any stream; if this process dies here, by the next repair.
+    return True
 
 
 def _beginning(contract: Contract, clients: Clients) -> bool:
     """Whether the connector has yet to read the whole source: a repair that was given up left it so."""
-    offsets = clients.connect.offsets(contract.connector_name)
-    offset = (offsets[0].get("offset") or {}) if offsets else {}
+    offset = stored_offset(clients.connect.offsets(contract.connector_name))
     return not offset or initial_snapshot(offset)
 
 
 def _unreadable(contract: Contract, clients: Clients) -> str | None:
-    offsets = clients.connect.offsets(contract.connector_name)
-    read = ((offsets[0].get("offset") or {}) if offsets else {}).get("gtids")
+    read = stored_offset(clients.connect.offsets(contract.connector_name)).get("gtids")
     if not isinstance(read, str):
         return None  # nothing was read yet: it begins with a snapshot anyway
     condition = clients.mysql.condition(read)

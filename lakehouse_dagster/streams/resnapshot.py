@@ -16,7 +16,8 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.kafka_records import Record, TopicReader
 from lakehouse_dagster.render import quoting
 from lakehouse_dagster.streams.assets import CONNECTOR
-from lakehouse_dagster.streams.lock import lock_name, starter_lock
+from lakehouse_dagster.streams.lock import stream_lock
 
 STALL_SECONDS: Final = 180.0
 """Without any word of progress for so long, a re-snapshot has failed."""
@@ -317,17 +318,24 @@ def _end_of(clients: Clients, topic: str) -> int:
 
 
 def _request(contract: Contract, clients: Clients, wanted: Sequence[Wanted], log: Log) -> str:
-    name = contract.connector_name
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        with starter_lock(clients.endpoints.postgres, lock_name(contract.name, CONNECTOR)) as mine:
-            if mine:
-                return _store(contract, clients, wanted, log)
-        if time.monotonic() >= deadline:
+    with connector_lock(contract, clients):
+        return _store(contract, clients, wanted, log)
+
+
+@contextmanager
+def connector_lock(contract: Contract, clients: Clients) -> Iterator[None]:
+    """Hold the connector's lock for the time of the block.
+
+    Raises ``EngineError`` when another process has held it for ``LOCK_SECONDS``.
+    """
+    with stream_lock(clients.endpoints.postgres, contract.name, CONNECTOR, wait=LOCK_SECONDS) as mine:
+        if not mine:
             raise EngineError(
-                "connect", f"another process has been acting on {name} for {LOCK_SECONDS:.0f} s; try again"
+                "connect",
+                f"another process has been acting on {contract.connector_name} for {LOCK_SECONDS:.0f} s; "
+                "try again",
             )
-        time.sleep(1.0)
+        yield
 
 
 def _store(contract: Contract, clients: Clients, wanted: Sequence[Wanted], log: Log) -> str:

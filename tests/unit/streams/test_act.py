@@ -19,6 +19,7 @@ from lakehouse_dagster.engines.flink import FlinkCheckpoints, FlinkFailure
 from lakehouse_dagster.engines.kafka import GroupProgress, Partition
 from lakehouse_dagster.governance import hold
 from lakehouse_dagster.streams import act, observe_job, start
+from lakehouse_dagster.streams import lock as stream_lock
 from lakehouse_dagster.streams.assets import stream_of
 from lakehouse_dagster.streams.decision import Desired, Verb
 from lakehouse_dagster.streams.memory import Declared, Event, Memory, Starts
@@ -34,7 +35,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     def lock(endpoint: object, name: str) -> Iterator[bool]:
         yield found.lock_free
 
-    monkeypatch.setattr(act, "starter_lock", lock)
+    monkeypatch.setattr(stream_lock, "starter_lock", lock)
     monkeypatch.setattr(act, "StreamStore", lambda postgres: FakeStore(found))
     monkeypatch.setattr(act, "WAIT_SECONDS", 0.0)
     monkeypatch.setattr(hold, "HoldStore", lambda postgres: FakeHolds(found))
