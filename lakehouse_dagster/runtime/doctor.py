@@ -11,6 +11,7 @@ from typing import Any
 from lakehouse_dagster.runtime import host, provision, services
 from lakehouse_dagster.runtime.errors import RuntimeFailure
 from lakehouse_dagster.runtime.host import GIB, Finding
+from lakehouse_dagster.runtime.ports import DEFAULT_PORTS
 from lakehouse_dagster.runtime.prerequisites import install_command_for, java_major, prerequisites
 from lakehouse_dagster.runtime.secrets import load_secrets
 from lakehouse_dagster.runtime.services.postgres import server_account
@@ -182,6 +183,17 @@ def _ports(settings: Settings, supervisor: Supervisor) -> list[Finding]:
                 "ports",
                 True,
                 "those of all services that do not run are free" if free else "all in use by us",
+            )
+        )
+    shared = [port for port in map(settings.port, DEFAULT_PORTS) if port in host.outgoing_ports()]
+    if shared:
+        findings.append(
+            Finding(
+                "ports of outgoing connections",
+                False,
+                f"{min(shared)} to {max(shared)} of this instance may be taken by any program's connection",
+                "choose a smaller LAKEHOUSE_PORT_OFFSET",
+                required=False,
             )
         )
     return findings

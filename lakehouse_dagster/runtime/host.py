@@ -23,6 +23,9 @@ MIN_MEMORY = 8 * GIB
 """Bytes of memory the whole set may need."""
 
 
+OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
 @dataclass(frozen=True)
 class Finding:
     """One prerequisite: whether it is met, what was found, and the fix when it is not."""
@@ -52,6 +55,20 @@ def port_finding(service: str, port: int) -> Finding | None:
                 fix="stop that process, or move this instance: LAKEHOUSE_PORT_OFFSET=10000 lakehouse up",
             )
     return None
+
+
+def outgoing_ports(text: str | None = None) -> range:
+    """Return the ports that the kernel gives to outgoing connections; ``text`` is its own file's.
+
+    A server's port among them can be taken at any moment (ip-sysctl.rst, ``ip_local_port_range``).
+    """
+    if text is None:
+        try:
+            text = OUTGOING_PORTS.read_text(encoding="ascii")
+        except OSError:
+            return range(0)
+    low, high = map(int, text.split())
+    return range(low, high + 1)
 
 
 def _holder(port: int) -> tuple[int | None, str]:

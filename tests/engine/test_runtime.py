@@ -182,9 +182,9 @@ def test_up_again_changes_nothing(settings: Settings) -> None:
 
 
 def test_a_busy_port_is_named_before_anything_starts(tmp_path: Path) -> None:
-    settings = Settings.load({"LAKEHOUSE_PORT_OFFSET": "20000"})
+    settings = Settings.load({"LAKEHOUSE_PORT_OFFSET": "5000"})  # below the ports of outgoing connections
     with socket.create_server(("127.0.0.1", settings.port("couchdb"))):
-        done = run("up", "couchdb", LAKEHOUSE_DATA=str(tmp_path / "data"), LAKEHOUSE_PORT_OFFSET="20000")
+        done = run("up", "couchdb", LAKEHOUSE_DATA=str(tmp_path / "data"), LAKEHOUSE_PORT_OFFSET="5000")
     assert done.returncode == 1
     assert f"port {settings.port('couchdb')} (couchdb)" in done.stderr
     assert f"pid {os.getpid()}" in done.stderr

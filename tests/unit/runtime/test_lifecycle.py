@@ -140,3 +140,7 @@ def test_ready_needs_every_service() -> None:
 
     assert Status((row(True), row(True)), 1, 10, {}).ready
     assert not Status((row(True), row(False)), 1, 10, {}).ready
+
+
+def test_ports_of_outgoing_connections() -> None:
+    assert host.outgoing_ports("32768\t60999\n") == range(32768, 61000)

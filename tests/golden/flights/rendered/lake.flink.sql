@@ -58,7 +58,8 @@ CREATE TABLE IF NOT EXISTS `lake`.`flights`.`flights` (
   'rowkind.field' = '_op',
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
-  'metadata.iceberg.previous-versions-max' = '100'
+  'metadata.iceberg.previous-versions-max' = '100',
+  'snapshot.num-retained.max' = '300'
 );
 
 CREATE TABLE IF NOT EXISTS `lake`.`flights`.`airlines` (
@@ -75,7 +76,8 @@ CREATE TABLE IF NOT EXISTS `lake`.`flights`.`airlines` (
   'rowkind.field' = '_op',
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
-  'metadata.iceberg.previous-versions-max' = '100'
+  'metadata.iceberg.previous-versions-max' = '100',
+  'snapshot.num-retained.max' = '300'
 );
 
 CREATE TABLE IF NOT EXISTS `lake`.`flights`.`airports` (
@@ -98,7 +100,8 @@ CREATE TABLE IF NOT EXISTS `lake`.`flights`.`airports` (
   'rowkind.field' = '_op',
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
-  'metadata.iceberg.previous-versions-max' = '100'
+  'metadata.iceberg.previous-versions-max' = '100',
+  'snapshot.num-retained.max' = '300'
 );
 
 CREATE TABLE IF NOT EXISTS `lake`.`flights`.`planes` (
@@ -122,7 +125,8 @@ CREATE TABLE IF NOT EXISTS `lake`.`flights`.`planes` (
   'rowkind.field' = '_op',
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
-  'metadata.iceberg.previous-versions-max' = '100'
+  'metadata.iceberg.previous-versions-max' = '100',
+  'snapshot.num-retained.max' = '300'
 );
 
 CREATE TABLE IF NOT EXISTS `lake`.`flights`.`weather` (
@@ -148,7 +152,8 @@ CREATE TABLE IF NOT EXISTS `lake`.`flights`.`weather` (
   'rowkind.field' = '_op',
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
-  'metadata.iceberg.previous-versions-max' = '100'
+  'metadata.iceberg.previous-versions-max' = '100',
+  'snapshot.num-retained.max' = '300'
 );
 
 CREATE TEMPORARY TABLE `source_flights` (

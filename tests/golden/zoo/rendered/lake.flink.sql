@@ -82,7 +82,8 @@ CREATE TABLE IF NOT EXISTS `lake`.`zoo`.`every-type` (
   'rowkind.field' = '_op',
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
-  'metadata.iceberg.previous-versions-max' = '100'
+  'metadata.iceberg.previous-versions-max' = '100',
+  'snapshot.num-retained.max' = '300'
 );
 
 CREATE TABLE IF NOT EXISTS `lake`.`zoo`.`Select` (
@@ -103,7 +104,8 @@ CREATE TABLE IF NOT EXISTS `lake`.`zoo`.`Select` (
   'rowkind.field' = '_op',
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
-  'metadata.iceberg.previous-versions-max' = '100'
+  'metadata.iceberg.previous-versions-max' = '100',
+  'snapshot.num-retained.max' = '300'
 );
 
 CREATE TABLE IF NOT EXISTS `lake`.`zoo`.`plain` (
@@ -120,7 +122,8 @@ CREATE TABLE IF NOT EXISTS `lake`.`zoo`.`plain` (
   'rowkind.field' = '_op',
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
-  'metadata.iceberg.previous-versions-max' = '100'
+  'metadata.iceberg.previous-versions-max' = '100',
+  'snapshot.num-retained.max' = '300'
 );
 
 CREATE TEMPORARY TABLE `source_every-type` (
