@@ -14,9 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 KEEP = bool(os.environ.get("LAKEHOUSE_TEST_KEEP"))
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 # Set before anything is imported: the product and its child processes read their settings from here.
 os.environ["LAKEHOUSE_DATA"] = str(PROJECT / ".lakehouse-test")

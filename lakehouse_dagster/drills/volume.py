@@ -29,7 +29,7 @@ SIZE = 8 * 1024**3
 """Bytes of the file system: what an instance demands free at its start, and as much again. The image file is
 sparse, so the disk below gives only what is written."""
 PORT_OFFSET = 5_000
-"""Clear of the default instance, of the tests' (10,000), and of the kernel's own ports for outgoing connections."""
+"""Clear of the default instance, of the tests' (10,000), and of ports of outgoing connections."""
 LAKEHOUSE = Path(sys.executable).parent / "lakehouse"
 
 

@@ -180,8 +180,12 @@ class KafkaAdmin(Closing):
         """Offsets a consumer group has committed; empty when there is no such group."""
         return {partition: int(value.offset) for partition, value in self._committed(group).items()}
 
-    def rewind(self, group: str, records: int) -> dict[Partition, tuple[int, int]]:
-        """Move the offsets of a group without members back by ``records``, never before the first kept one.
+    def rewind(
+        self, group: str, records: int, known: Mapping[Partition, int] | None = None
+    ) -> dict[Partition, tuple[int, int]]:
+        """Move the offsets of a group without members back, never before the first kept one.
+
+        They go to where ``known`` says, and back by ``records`` where it says nothing.
 
         Returns (old, new) for each partition that was moved. An offset that was moved back and has not been
         committed anew since is left alone, so that a consumer that dies at every start is not sent back
@@ -191,7 +195,8 @@ class KafkaAdmin(Closing):
         begin = self.begin_offsets({partition.topic for partition in committed})
         moved: dict[Partition, tuple[int, int]] = {}
         for partition, value in committed.items():
-            new = max(begin.get(partition, 0), value.offset - records)
+            wanted = (known or {}).get(partition, value.offset - records)
+            new = max(begin.get(partition, 0), wanted)
             if value.metadata != REWOUND and new < value.offset:
                 moved[partition] = (int(value.offset), new)
         self.set_offsets(group, {partition: new for partition, (_, new) in moved.items()})

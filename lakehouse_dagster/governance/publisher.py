@@ -32,7 +32,7 @@ from lakehouse_dagster.governance.hold import HoldStore, PublicationHeldError, s
 logger = logging.getLogger("lakehouse.publisher")
 
 BRANCH = "main"
-POLL_SECONDS = 0.3
+POLL_SECONDS = 0.6
 #: How often the branch and the contracts' files are looked at although the lake has no news.
 RECHECK_SECONDS = 10.0
 MAX_BACKOFF_SECONDS = 10.0

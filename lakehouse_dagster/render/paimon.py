@@ -29,8 +29,8 @@ TABLE_OPTIONS: Final = (
     ("metadata.iceberg.storage", "table-location"),
     # A reader may still hold an older version that the catalog pointed to a moment ago.
     ("metadata.iceberg.previous-versions-max", "100"),
-    # Five minutes of commits every two seconds. Every commit's Iceberg metadata lists all of them, and the first
-    # commit after an hour's pause drops all that got too old at once: 1,100 took 135 seconds.
+    # Five minutes of commits every two seconds. Every commit's Iceberg metadata lists all of them, and the
+    # first commit after an hour's pause drops all that got too old at once: 1,100 took 135 seconds.
     ("snapshot.num-retained.max", "300"),
 )
 

@@ -17,6 +17,7 @@ from lakehouse_dagster.streams.observation import Observation
 
 if TYPE_CHECKING:
     from lakehouse_dagster.governance.hold import HoldStore
+    from lakehouse_dagster.streams.landed import LandedStore
     from lakehouse_dagster.streams.store import StreamStore
     from lakehouse_dagster.streams.survey import Look
 
@@ -78,6 +79,17 @@ def advance_hold(contract: Contract, seen: Observation, holds: HoldStore) -> boo
     if job_id is None or checkpoint_id is None or holds.held(contract.name) is None:
         return False
     return holds.advance(contract.name, seen.committed, job_id, checkpoint_id)
+
+
+def note_landed(contract: Contract, stream: Stream, seen: Observation, store: LandedStore) -> None:
+    """Take down how far a Flink job's records have landed."""
+    job_id, checkpoint_id = seen.health.job_id, seen.checkpoint_id
+    if job_id is None or checkpoint_id is None or not seen.committed:
+        return
+    known = store.load(contract.name, stream.name)
+    now = known.seen(job_id, checkpoint_id, seen.committed)
+    if now != known:
+        store.save(contract.name, stream.name, now)
 
 
 def note_decision(

@@ -19,7 +19,7 @@ from lakehouse_dagster.streams import checks, events, runs
 from lakehouse_dagster.streams.assets import streams_of
 from lakehouse_dagster.streams.cursor import StreamCursor, Told
 from lakehouse_dagster.streams.lag import Lag
-from lakehouse_dagster.streams.notes import note_decision, take_note
+from lakehouse_dagster.streams.notes import note_decision, note_landed, take_note
 from lakehouse_dagster.streams.samples import SampleStore, lags, with_present
 from lakehouse_dagster.streams.store import StreamStore
 from lakehouse_dagster.streams.survey import Look, survey
@@ -117,12 +117,14 @@ class Tick:
         """Write what changed since the last look into the history."""
         # Late, because the database's client comes with it.
         from lakehouse_dagster.governance.hold import HoldStore
+        from lakehouse_dagster.streams import landed
 
         if look.facts.busy:
             return  # whoever acts writes for itself
         if look.seen is not None:
             holds = HoldStore(self.clients.postgres)
             take_note(self.contract, look.stream, look.seen, look.memory, self.store, holds, actor=ACTOR)
+            note_landed(self.contract, look.stream, look.seen, landed.LandedStore(self.clients.postgres))
         note_decision(self.contract, look, self.store, actor=ACTOR, now=datetime.fromtimestamp(self.now, UTC))
 
     def _requests(self, looks: Sequence[Look]) -> list[dg.RunRequest]:

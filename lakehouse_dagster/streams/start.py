@@ -20,6 +20,7 @@ from lakehouse_dagster.engines.errors import ConflictError, EngineError, EngineU
 from lakehouse_dagster.engines.flink import is_restore_failure, script_environment
 from lakehouse_dagster.render import cassandra, couchdb
 from lakehouse_dagster.render.topics import topics
+from lakehouse_dagster.streams import landed
 from lakehouse_dagster.streams.assets import LAKE, SERVING, Stream
 from lakehouse_dagster.streams.checkpoints import CHECKPOINTS, abandoned, candidates, retained
 from lakehouse_dagster.streams.decision import State
@@ -200,7 +201,8 @@ class JobStarter:
         Flink commits its offsets to Kafka when a checkpoint is complete, and the sinks commit on the same
         notification: a job killed in between has read records that are in no table. With a checkpoint the
         sink makes up for it, without one only reading them again does. Applying a record twice changes
-        nothing.
+        nothing. The sensor knows what has surely landed (``streams.landed``); where it does not, as many
+        records are read again as a job can have read in some checkpoint intervals.
         """
         kafka, group = self.clients.kafka, self.stream.engine_name
         progress = kafka.progress(group, source_topics(self.contract, self.stream))
@@ -215,12 +217,23 @@ class JobStarter:
         records = (
             STEP_BACK_INTERVALS * self.contract.pipeline.checkpoint_interval_seconds * FASTEST_PER_SECOND
         )
-        for at, (old, new) in kafka.rewind(group, records).items():
+        known_offsets = self._landed().load(self.contract.name, self.stream.name).offsets
+        # What landed of a topic that was made anew since says nothing of the new one.
+        known = {
+            at: known_offsets[str(at)]
+            for at, committed in progress.committed.items()
+            if known_offsets.get(str(at), committed + 1) <= committed
+        }
+        for at, (old, new) in kafka.rewind(group, records, known).items():
             self.log(f"{at.topic}[{at.partition}]: starts at offset {new:,} instead of {old:,}")
 
+    def _landed(self) -> landed.LandedStore:
+        return landed.LandedStore(self.clients.postgres)
+
     def forget_state(self) -> None:
-        """Let no checkpoint written up to now be used any more."""
+        """Let no checkpoint written up to now be used any more, nor what is known to have landed."""
         self.store.set_state_floor(self.contract.name, self.stream.name, datetime.now(UTC))
+        self._landed().forget(self.contract.name, self.stream.name)
 
     def accept_gaps(self, partitions: Collection[str]) -> None:
         """Let ``partitions`` (``topic:number``) go on with their first kept record, and the others a little

@@ -284,6 +284,11 @@ def test_kafka_offsets_and_lag(clients: Clients) -> None:
         consumer.assign([TopicPartition(topic, 0)])
         consumer.commit({TopicPartition(topic, 0): OffsetAndMetadata(6, "", -1)})
         consumer.close()
+        assert clients.kafka.rewind(group, 1000, {Partition(topic, 0): 4}) == {Partition(topic, 0): (6, 4)}
+        consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+        consumer.assign([TopicPartition(topic, 0)])
+        consumer.commit({TopicPartition(topic, 0): OffsetAndMetadata(6, "", -1)})
+        consumer.close()
         assert clients.kafka.rewind(group, 1000) == {Partition(topic, 0): (6, 0)}
     finally:
         clients.kafka.delete_topics([topic])

@@ -26,6 +26,7 @@ from lakehouse_dagster.runtime.secrets import load_secrets
 from lakehouse_dagster.runtime.settings import Settings
 from lakehouse_dagster.streams import store as module
 from lakehouse_dagster.streams.decision import Desired
+from lakehouse_dagster.streams.landed import Landed, LandedStore
 from lakehouse_dagster.streams.lock import lock_name, starter_lock
 from lakehouse_dagster.streams.memory import (
     ATTEMPTS,
@@ -613,3 +614,19 @@ for number in range(30):
     held = HoldStore(postgres).held("p")
     assert held is not None
     assert held.targets == {"t:0": 29, "t:1": 30, endpoint.database: 1}
+
+
+def test_what_has_landed(postgres: PostgresClient) -> None:
+    store = LandedStore(postgres)
+    assert store.load("p", "lake") == Landed()
+    first = Landed().seen("j", 3, {"t:0": 2**40, "u:1": 5})
+    store.save("p", "lake", first)
+    assert store.load("p", "lake") == first
+    second = first.seen("j", 5, {"t:0": 2**41})
+    store.save("p", "lake", second)
+    assert store.load("p", "lake") == second
+    assert second.offsets == {"t:0": 2**40, "u:1": 5}
+    store.forget("p", "serving")
+    assert store.load("p", "lake") == second
+    store.forget("p", "lake")
+    assert store.load("p", "lake") == Landed()

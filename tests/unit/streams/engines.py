@@ -20,6 +20,7 @@ from lakehouse_dagster.engines.paimon import PaimonSchema
 from lakehouse_dagster.engines.s3 import StoredObject
 from lakehouse_dagster.streams.assets import stream_of
 from lakehouse_dagster.streams.decision import Desired
+from lakehouse_dagster.streams.landed import Landed
 from lakehouse_dagster.streams.memory import Declared, Event, EventKind, Gap, Memory
 from lakehouse_dagster.streams.plan import flink_script
 from lakehouse_dagster.streams.start import CHECKPOINT_MAGIC
@@ -87,6 +88,7 @@ class World:
     memory: dict[str, Memory] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     holds: list[tuple[str, dict[str, int]]] = field(default_factory=list)
+    landed: dict[str, int] = field(default_factory=dict)
     lock_free: bool = True
 
     def ask(self, engine: str) -> None:
@@ -214,11 +216,14 @@ class Kafka:
     def offsets_at(self, topics: Sequence[str], moment: datetime) -> dict[Partition, int]:
         return {Partition(topic, 0): 5 for topic in topics}
 
-    def rewind(self, group: str, records: int) -> dict[Partition, tuple[int, int]]:
+    def rewind(
+        self, group: str, records: int, known: Mapping[Partition, int]
+    ) -> dict[Partition, tuple[int, int]]:
         self.world.done.append(f"step back {group}")
         moved = {}
         for topic, old in self.world.committed.items():
-            new = max(self.world.begin.get(topic, 0), old - records)
+            wanted = known.get(Partition(topic, 0), old - records)
+            new = max(self.world.begin.get(topic, 0), wanted)
             if topic not in self.world.marked and new < old:
                 moved[Partition(topic, 0)] = (old, new)
         self.set_offsets(group, {at: new for at, (_, new) in moved.items()})
@@ -377,6 +382,17 @@ class FakeHolds:
 
     def held(self, pipeline: str) -> None:
         return None
+
+
+class FakeLanded:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def load(self, pipeline: str, stream: str) -> Landed:
+        return Landed(self.world.landed)
+
+    def forget(self, pipeline: str, stream: str) -> None:
+        self.world.landed = {}
 
 
 def clients(world: World, contract: Contract) -> Clients:

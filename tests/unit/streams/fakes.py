@@ -15,6 +15,7 @@ from lakehouse_dagster.streams.assets import Stream
 from lakehouse_dagster.streams.decision import Desired, Facts, State
 from lakehouse_dagster.streams.health import Health
 from lakehouse_dagster.streams.lag import Sample
+from lakehouse_dagster.streams.landed import Landed
 from lakehouse_dagster.streams.memory import Declared, Event, EventKind, Gap, Memory
 from lakehouse_dagster.streams.observation import FoundGap, Observation
 
@@ -30,6 +31,9 @@ class World:
     memory: dict[str, Memory] = field(default_factory=dict)
     rows: list[Event] = field(default_factory=list)
     samples: dict[str, tuple[Sample, ...]] = field(default_factory=dict)
+    landed: dict[str, Landed] = field(default_factory=dict)
+    committed: dict[str, dict[str, int]] = field(default_factory=dict)
+    checkpoint_id: int | None = None
     raises: dict[str, Exception] = field(default_factory=dict)
     """What looking at a stream raises."""
     postgres_away: bool = False
@@ -47,7 +51,13 @@ class World:
             **{"desired": memory.declared.desired, "gap": gap, **known, **self.facts.get(stream.name, {})},
         )
         health = self.health.get(stream.name, Health(running_spec="s1", read=100, available=100))
-        return Observation(facts, health, self.gaps_seen.get(stream.name, ()))
+        return Observation(
+            facts,
+            health,
+            self.gaps_seen.get(stream.name, ()),
+            committed=self.committed.get(stream.name, {}),
+            checkpoint_id=self.checkpoint_id,
+        )
 
     def everything(self, **changes: Any) -> None:
         """All streams differ from healthy ones by ``changes``."""
@@ -133,6 +143,18 @@ class FakeSamples:
 
     def save(self, pipeline: str, samples: Mapping[str, tuple[Sample, ...]]) -> None:
         WORLD.samples.update(samples)
+
+
+class FakeLanded:
+    """`LandedStore` over the world."""
+
+    def __init__(self, postgres: object) -> None: ...
+
+    def load(self, pipeline: str, stream: str) -> Landed:
+        return WORLD.landed.get(stream, Landed())
+
+    def save(self, pipeline: str, stream: str, landed: Landed) -> None:
+        WORLD.landed[stream] = landed
 
 
 class Source(LakehouseResource):

@@ -18,13 +18,13 @@ from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 from lakehouse_dagster.engines.flink import FlinkCheckpoints, FlinkFailure
 from lakehouse_dagster.engines.kafka import GroupProgress, Partition
 from lakehouse_dagster.governance import hold
-from lakehouse_dagster.streams import act, observe_job, start
+from lakehouse_dagster.streams import act, landed, observe_job, start
 from lakehouse_dagster.streams import lock as stream_lock
 from lakehouse_dagster.streams.assets import stream_of
 from lakehouse_dagster.streams.decision import Desired, Verb
 from lakehouse_dagster.streams.memory import Declared, Event, Memory, Starts
 from lakehouse_dagster.streams.plan import flink_script
-from tests.unit.streams.engines import NOW, FakeHolds, FakeStore, World, clients, job, ms
+from tests.unit.streams.engines import NOW, FakeHolds, FakeLanded, FakeStore, World, clients, job, ms
 
 
 @pytest.fixture
@@ -39,6 +39,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(act, "StreamStore", lambda postgres: FakeStore(found))
     monkeypatch.setattr(act, "WAIT_SECONDS", 0.0)
     monkeypatch.setattr(hold, "HoldStore", lambda postgres: FakeHolds(found))
+    monkeypatch.setattr(landed, "LandedStore", lambda postgres: FakeLanded(found))
     monkeypatch.setattr(start, "script_environment", lambda endpoints: {})
     monkeypatch.setattr(start, "READY_SECONDS", 0.5)
     monkeypatch.setattr(start, "POLL_SECONDS", 0.01)
@@ -175,6 +176,20 @@ def test_without_any_readable_checkpoint_the_groups_offsets_are_used(
     assert "step back flights-lake" in world.done
     assert world.committed[contract.topic("flights")] < 1_000_000
     assert outcome.state == "running"
+
+
+@pytest.mark.parametrize(
+    ("landed_at", "starts_at"), [(999_000, 999_000), (1_000_001, 600_000), (None, 600_000)]
+)
+def test_a_job_without_checkpoint_starts_where_its_records_have_landed(
+    contract: Contract, world: World, landed_at: int | None, starts_at: int
+) -> None:
+    topic = contract.topic("flights")
+    world.committed, world.end = {topic: 1_000_000}, {topic: 1_000_000}
+    world.landed = {} if landed_at is None else {f"{topic}:0": landed_at}
+    run(contract, "lake", world)
+    # What is said to have landed beyond what was committed is of an older topic.
+    assert world.committed[topic] == starts_at
 
 
 def test_without_committed_offsets_a_filled_lake_is_held_to_the_ends(

@@ -15,6 +15,7 @@ import pytest
 
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.governance import hold
+from lakehouse_dagster.streams import landed
 from lakehouse_dagster.streams import observe as observing
 from lakehouse_dagster.streams import sensor as sensor_module
 from lakehouse_dagster.streams.cursor import StreamCursor, Told
@@ -42,6 +43,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(sensor_module, "StreamStore", fakes.FakeStore)
     monkeypatch.setattr(sensor_module, "SampleStore", fakes.FakeSamples)
     monkeypatch.setattr(hold, "HoldStore", fakes.FakeHolds)
+    monkeypatch.setattr(landed, "LandedStore", fakes.FakeLanded)
     monkeypatch.setattr(observing, "observe", fakes.observe)
     return fakes.fresh_world()
 
@@ -549,3 +551,14 @@ def add_run(instance: dg.DagsterInstance, contract: Contract, status: dg.Dagster
     with storage.connect() as connection:
         connection.execute(sa.update(RunsTable).where(RunsTable.c.run_id == run.run_id).values(**values))
     return run.run_id
+
+
+def test_what_has_landed_is_taken_down_for_jobs_only(daemon: Daemon, world: World) -> None:
+    world.health = {name: Health(running_spec="s1", job_id="j") for name in STREAMS}
+    known = []
+    for number, offset in [(7, 10), (8, 20), (9, 30), (11, 40)]:
+        world.committed, world.checkpoint_id = {"lake": {"t:0": offset}}, number
+        daemon.tick()
+        known.append(dict(world.landed["lake"].offsets))
+    assert known == [{}, {}, {"t:0": 10}, {"t:0": 30}]
+    assert set(world.landed) == {"lake"}
