@@ -93,6 +93,11 @@ class Script:
             raise BadInput(f"cannot read {path}: {error.strerror}") from error
         except ValueError as error:
             raise BadInput(f"{path} is not JSON: {error}") from error
+        return cls.parse(data, str(path))
+
+    @classmethod
+    def parse(cls, data: object, path: str) -> Script:
+        """Check a script; :class:`BadInput` names it as ``path`` and the field."""
         if not isinstance(data, dict):
             raise BadInput(f"{path} must hold a JSON object")
         fields: dict[str, type] = {
@@ -187,9 +192,15 @@ def root_cause(error: Exception) -> str:
     return " ".join(line.split())
 
 
-def submit(script: Script, configuration: Mapping[str, str]) -> dict[str, Any]:
+def submit(
+    script: Script,
+    configuration: Mapping[str, str],
+    environ: Mapping[str, str],
+    wanted: Callable[[], bool] = lambda: True,
+) -> dict[str, Any]:
     """Run a resolved script and return the final line's object.
 
+    ``wanted`` is asked before the job is submitted and after: nothing is started for a caller that has gone.
     Raises :class:`JobFailed` with the statement's first words and the root cause.
     """
     started = time.monotonic()
@@ -202,7 +213,7 @@ def submit(script: Script, configuration: Mapping[str, str]) -> dict[str, Any]:
         conf.set_string(key, value)
     batch = configuration.get("execution.runtime-mode", "STREAMING").upper() == "BATCH"
     if batch:
-        open_object_store(os.environ)
+        open_object_store(environ)
     builder = EnvironmentSettings.new_instance().with_configuration(conf)
     builder = builder.in_batch_mode() if batch else builder.in_streaming_mode()
     table_env = TableEnvironment.create(builder.build())
@@ -217,9 +228,15 @@ def submit(script: Script, configuration: Mapping[str, str]) -> dict[str, Any]:
     seconds["statements"] = _since(started)
 
     started = time.monotonic()
+    if not wanted():
+        raise JobFailed(f"job {script.name}: nobody waits for it any more, it was not submitted")
     result = _attempt(f"job {script.name}", statement_set.execute)
-    job_id = str(result.get_job_client().get_job_id())
+    client = result.get_job_client()
+    job_id = str(client.get_job_id())
     seconds["submit"] = _since(started)
+    if not wanted():
+        _attempt(f"cancelling job {script.name}", client.cancel().result)
+        raise JobFailed(f"job {script.name} ({job_id}): nobody waits for it any more, it was cancelled")
     if script.wait:
         started = time.monotonic()
         _attempt(f"job {script.name} ({job_id})", result.wait)
@@ -300,7 +317,7 @@ def main(argv: list[str] | None = None) -> int:
             raise BadInput(
                 "FLINK_HOME is not set; it must name the Flink distribution with the connectors in lib"
             )
-        answer = submit(script, client_configuration(script, os.environ, arguments.savepoint))
+        answer = submit(script, client_configuration(script, os.environ, arguments.savepoint), os.environ)
     except (BadInput, JobFailed) as error:
         print(json.dumps({"error": masked(str(error), os.environ)}), flush=True)  # noqa: T201 - the answer
         return 2 if isinstance(error, BadInput) else 1

@@ -61,6 +61,7 @@ KILLED: Mapping[str, tuple[str, str]] = MappingProxyType(
         "dagster-code": ("dagster-code", "sensors and runs fail for a while; the streams go on"),
         "webserver": ("dagster-webserver", "the UI is away for a while; the streams go on"),
         "publisher": ("publisher", "publication pauses; the streams go on"),
+        "flink-client": ("flink-client", "jobs are submitted by clients of their own meanwhile"),
     }
 )
 """Short names of the services that can be killed, with the services' own and what is expected."""

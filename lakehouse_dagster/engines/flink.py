@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -345,6 +346,8 @@ class FlinkSubmitter:
     path of run_sql.py, `env` further environment (JAVA_HOME, FLINK_CONF_DIR ...) and `rest` the address
     of the JobManager (`http://host:port`). `class_archives` is the folder where the client's JVM keeps
     archives of its classes, one per set of connectors: they halve the work of every start but the first.
+    `socket` is that of a client that is kept warm (flink_jobs/serve_sql.py): it is asked first, and a client
+    of its own is started for the script only when nobody answers there.
     """
 
     python: Path
@@ -353,6 +356,7 @@ class FlinkSubmitter:
     rest: str
     env: Mapping[str, str] = field(default_factory=dict)
     class_archives: Path | None = None
+    socket: Path | None = None
 
     def submit(
         self,
@@ -369,6 +373,11 @@ class FlinkSubmitter:
         line the client prints. Raises EngineError with the client's last lines when it fails and
         EngineUnavailable when the client environment or the cluster is not there.
         """
+        warm = self._warm(script, secrets, savepoint, timeout)
+        if warm is not None:
+            if log is not None:
+                log(f"{script.name}: submitted by the warm client")
+            return warm
         for path in (self.python, self.program, self.flink_home):
             if not path.exists():
                 raise EngineUnavailable("flink", str(path), "run `lakehouse up` to install the Flink client")
@@ -400,6 +409,35 @@ class FlinkSubmitter:
             return str(answer["job_id"])
         reason = str(answer.get("error") or _reason(lines))
         raise EngineError("flink", f"submitting {script.name} failed (exit code {code}): {reason}")
+
+    def _warm(
+        self, script: Script, secrets: Mapping[str, str], savepoint: str | None, timeout: float
+    ) -> str | None:
+        """Let the warm client submit the script; None when there is none."""
+        if self.socket is None:
+            return None
+        request = {"script": json.loads(script.to_json()), "environ": dict(secrets), "savepoint": savepoint}
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(timeout)
+            try:
+                connection.connect(str(self.socket))
+            except OSError:
+                return None
+            try:
+                connection.sendall(json.dumps(request).encode() + b"\n")
+                line = connection.makefile("rb").readline()
+            except TimeoutError as error:
+                raise EngineError(
+                    "flink", f"submitting {script.name} failed: no answer after {timeout:.0f} s"
+                ) from error
+            except OSError as error:
+                raise EngineError("flink", f"submitting {script.name} failed: {error}") from error
+        if not line:
+            raise EngineError("flink", f"submitting {script.name} failed: the warm client has ended")
+        answer = json.loads(line)
+        if "job_id" in answer:
+            return str(answer["job_id"])
+        raise EngineError("flink", f"submitting {script.name} failed: {answer.get('error', answer)}")
 
 
 def _connectors(script: Script) -> str:

@@ -92,6 +92,11 @@ class Settings:
         digest = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:12]
         return Path("/tmp") / f"lakehouse-{os.getuid()}-{digest}"  # noqa: S108 - created 0700, owner checked
 
+    @property
+    def flink_client_socket(self) -> Path:
+        """Where the warm Flink client listens."""
+        return self.sockets / "flink-client.sock"
+
     def environment(self) -> dict[str, str]:
         """Return the variables that make a child process find this same instance."""
         return {

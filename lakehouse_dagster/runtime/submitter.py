@@ -38,6 +38,7 @@ def flink_submitter() -> FlinkSubmitter:
         # Without it the client logs into the installed tree, which all checkouts share.
         env={"JAVA_HOME": str(java), "FLINK_LOG_DIR": str(settings.logs)},
         class_archives=settings.home / "class-archives" / _fingerprint(java, flink),
+        socket=settings.flink_client_socket,
     )
 
 

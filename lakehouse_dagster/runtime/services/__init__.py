@@ -12,7 +12,7 @@ from lakehouse_dagster.runtime.services.cassandra import Cassandra
 from lakehouse_dagster.runtime.services.connect import Connect
 from lakehouse_dagster.runtime.services.control import DagsterCode, DagsterDaemon, DagsterWebserver, Publisher
 from lakehouse_dagster.runtime.services.couchdb import CouchDb
-from lakehouse_dagster.runtime.services.flink import FlinkJobManager, FlinkTaskManager
+from lakehouse_dagster.runtime.services.flink import FlinkClient, FlinkJobManager, FlinkTaskManager
 from lakehouse_dagster.runtime.services.kafka import Kafka
 from lakehouse_dagster.runtime.services.minio import Minio
 from lakehouse_dagster.runtime.services.mysql import MySql
@@ -45,6 +45,7 @@ SERVICES: Mapping[str, Service] = MappingProxyType(
             Nessie(),
             FlinkJobManager(),
             FlinkTaskManager(),
+            FlinkClient(),
             Cassandra(),
             CouchDb(),
             Trino(),

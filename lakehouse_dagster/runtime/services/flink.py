@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from lakehouse_dagster.runtime import provision
 from lakehouse_dagster.runtime.endpoints import BUCKET
 from lakehouse_dagster.runtime.services.base import (
     Instance,
@@ -154,6 +158,51 @@ class FlinkTaskManager(_Flink):
         if slots <= 0:
             raise NotReady("no TaskManager has registered its slots since the start")
         return f"{free} of {slots} slots free"
+
+
+class FlinkClient(Service):
+    """A warm client that submits the jobs' SQL: what a cold one does first takes longer than all the rest."""
+
+    name = "flink-client"
+    title = "Flink SQL client"
+    depends = ("flink-jobmanager",)
+    engines = ("pyflink", "flink")
+
+    def program(self, rendering: Rendering) -> Program:
+        """Run ``flink_jobs/serve_sql.py`` in the Flink client environment."""
+        instance = rendering.instance
+        settings = instance.settings
+        jobs = settings.project / "flink_jobs"
+        code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(jobs.glob("*.py"))))
+        return Program(
+            (
+                str(instance.engine("pyflink") / "venv" / "bin" / "python"),
+                str(jobs / "serve_sql.py"),
+                "--socket",
+                str(settings.flink_client_socket),
+            ),
+            directory=rendering.folder,
+            environment={
+                "FLINK_HOME": str(instance.engine("flink") / "home"),
+                "FLINK_LOG_DIR": str(settings.logs),
+                "FLINK_REST": f"{settings.host}:{settings.port('flink')}",
+                "JAVA_HOME": str(provision.java17(settings.home)),
+                "LAKEHOUSE_CODE": code.hexdigest()[:16],
+                "PYTHONUNBUFFERED": "1",
+            },
+        )
+
+    def probe(self, instance: Instance, since: float) -> str:
+        """Ask over its socket how many scripts it has submitted."""
+        del since
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(5)
+            connection.connect(str(instance.settings.flink_client_socket))
+            connection.sendall(b'{"ping": true}\n')
+            answer = json.loads(connection.makefile("rb").readline() or b"{}")
+        if "submitted" not in answer:
+            raise NotReady(f"unexpected answer {answer}")
+        return f"{answer['submitted']} scripts submitted"
 
 
 def _get(instance: Instance, path: str) -> Any:
