@@ -149,7 +149,8 @@ class Handler(socketserver.StreamRequestHandler):
 
 
 WARMING = (
-    "CREATE TEMPORARY TABLE warm (a INT, b STRING, c TIMESTAMP(6)) WITH ('connector' = 'datagen')",
+    "CREATE TEMPORARY TABLE warm (a INT, b STRING, c TIMESTAMP(6))"
+    " WITH ('connector' = 'datagen', 'number-of-rows' = '1')",
     "CREATE TEMPORARY TABLE cold (a INT, b STRING, c TIMESTAMP(6)) WITH ('connector' = 'blackhole')",
 )
 WARMING_INSERT = "INSERT INTO cold SELECT a + 1, CONCAT(b, 'x'), c FROM warm WHERE a > 0"
