@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import socket
 import subprocess
 import time
 import uuid
@@ -507,3 +508,50 @@ def test_run_sql_reports_why_a_batch_job_failed(engines: Engines, tmp_path: Path
     assert code == 1
     assert "is not the name of a binary log file" in answer["error"]
     assert "\n" not in answer["error"]
+
+
+def test_the_warm_client_starts_nothing_for_a_caller_that_has_gone(engines: Engines) -> None:
+    """A caller that was killed must not leave a job behind the back of the next one."""
+    name = f"gone-{uuid.uuid4().hex[:8]}"
+    request = {
+        "script": {
+            "name": name,
+            "settings": {},
+            "statements": [
+                "CREATE TEMPORARY TABLE a (n INT) WITH ('connector' = 'datagen')",
+                "CREATE TEMPORARY TABLE b (n INT) WITH ('connector' = 'blackhole')",
+            ],
+            "inserts": ["INSERT INTO b SELECT n FROM a"],
+        }
+    }
+    path = engines.submitter.socket
+    assert path is not None
+
+    def ask(content: dict[str, Any]) -> dict[str, Any]:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(120)
+            connection.connect(str(path))
+            connection.sendall(json.dumps(content).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(connection.makefile("rb").readline())
+        return answer
+
+    before = ask({"ping": True})["submitted"]
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(json.dumps(request).encode() + b"\n")
+    deadline = time.monotonic() + 120
+    while ask({"ping": True})["submitted"] == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    alive = {"INITIALIZING", "CREATED", "RUNNING", "RESTARTING"}
+
+    def jobs() -> list[str]:
+        overview = httpx.get(f"{engines.endpoints.flink.url}/jobs/overview", trust_env=False, timeout=20)
+        return [job["name"] for job in overview.json()["jobs"] if job["state"] in alive]
+
+    assert name not in jobs()
+    # And for one that waits, it does.
+    answer = ask(request)
+    assert name in jobs()
+    url = f"{engines.endpoints.flink.url}/jobs/{answer['job_id']}?mode=cancel"
+    httpx.patch(url, trust_env=False, timeout=20).raise_for_status()

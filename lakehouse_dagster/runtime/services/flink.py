@@ -165,7 +165,6 @@ class FlinkClient(Service):
 
     name = "flink-client"
     title = "Flink SQL client"
-    depends = ("flink-jobmanager",)
     engines = ("pyflink", "flink")
 
     def program(self, rendering: Rendering) -> Program:
