@@ -273,6 +273,13 @@ def class_archive_flags(archive: Path | None) -> str:
     return f" -XX:ArchiveClassesAtExit={archive} -Xlog:disable"
 
 
+def prepare_client(archive: Path | None = None) -> None:
+    """Set what PyFlink reads from this process's environment when it starts the client's JVM."""
+    os.environ.setdefault("JVM_ARGS", CLIENT_JVM_ARGS + class_archive_flags(archive))
+    # No Python function runs in these jobs. Without this PyFlink starts a worker pool in the client for them.
+    os.environ.setdefault("_python_worker_execution_mode", "process")
+
+
 def end_with_parent() -> None:
     """End this process, and with it the client JVM, once the parent has closed its end of standard input."""
 
@@ -308,9 +315,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.with_parent:
         end_with_parent()
-    os.environ.setdefault("JVM_ARGS", CLIENT_JVM_ARGS + class_archive_flags(arguments.class_archive))
-    # No Python function runs in these jobs. Without this PyFlink starts a worker pool in the client for them.
-    os.environ.setdefault("_python_worker_execution_mode", "process")
+    prepare_client(arguments.class_archive)
     try:
         script = Script.load(arguments.script).resolved(os.environ)
         if "FLINK_HOME" not in os.environ:

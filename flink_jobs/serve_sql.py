@@ -37,12 +37,12 @@ from pathlib import Path
 from typing import Any
 
 from run_sql import (
-    CLIENT_JVM_ARGS,
     BadInput,
     JobFailed,
     Script,
     client_configuration,
     masked,
+    prepare_client,
     root_cause,
     submit,
 )
@@ -176,8 +176,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--most", type=int, default=500, help="scripts after which to start afresh")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    os.environ.setdefault("JVM_ARGS", CLIENT_JVM_ARGS)
-    os.environ.setdefault("_python_worker_execution_mode", "process")
+    prepare_client()
     warm_up()
     with Server(arguments.socket, arguments.most) as server:
         logger.info("listening on %s", arguments.socket)

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -18,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from lakehouse_dagster.engines import flink_client
 from lakehouse_dagster.engines.connect import root_cause
 from lakehouse_dagster.engines.endpoints import Endpoints, FlinkEndpoint
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
@@ -417,24 +417,21 @@ class FlinkSubmitter:
         if self.socket is None:
             return None
         request = {"script": json.loads(script.to_json()), "environ": dict(secrets), "savepoint": savepoint}
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(timeout)
+        try:
+            connection = flink_client.connect(self.socket, timeout)
+        except OSError:
+            return None
+        with connection:
             try:
-                connection.connect(str(self.socket))
-            except OSError:
-                return None
-            try:
-                connection.sendall(json.dumps(request).encode() + b"\n")
-                line = connection.makefile("rb").readline()
+                answer = flink_client.ask(connection, request)
             except TimeoutError as error:
                 raise EngineError(
                     "flink", f"submitting {script.name} failed: no answer after {timeout:.0f} s"
                 ) from error
             except OSError as error:
                 raise EngineError("flink", f"submitting {script.name} failed: {error}") from error
-        if not line:
+        if not answer:
             raise EngineError("flink", f"submitting {script.name} failed: the warm client has ended")
-        answer = json.loads(line)
         if "job_id" in answer:
             return str(answer["job_id"])
         raise EngineError("flink", f"submitting {script.name} failed: {answer.get('error', answer)}")

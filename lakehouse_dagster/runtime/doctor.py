@@ -185,7 +185,8 @@ def _ports(settings: Settings, supervisor: Supervisor) -> list[Finding]:
                 "those of all services that do not run are free" if free else "all in use by us",
             )
         )
-    shared = [port for port in map(settings.port, DEFAULT_PORTS) if port in host.outgoing_ports()]
+    outgoing = host.outgoing_ports()
+    shared = [port for port in map(settings.port, DEFAULT_PORTS) if port in outgoing]
     if shared:
         findings.append(
             Finding(

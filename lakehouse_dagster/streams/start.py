@@ -1,10 +1,10 @@
 """Starting one stream: a connector, or a Flink job from the best state it can use.
 
 A job tries its checkpoints from the newest on. One that cannot be read is remembered as bad and never tried
-again; when none is left, the job starts without state from a little before its group's committed offsets, or
-from the first records that are kept. Whenever the lake's job may read records again that it has read before,
-publication is held back first, until the job has come as far as it once was: nothing comes back from the
-dead.
+again; when none is left, the job starts without state where its records have surely landed, a little before
+its group's committed offsets, or from the first records that are kept. Whenever the lake's job may read
+records again that it has read before, publication is held back first, until the job has come as far as it
+once was: nothing comes back from the dead.
 """
 
 from __future__ import annotations

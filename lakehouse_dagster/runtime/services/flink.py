@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import socket
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from lakehouse_dagster.engines import flink_client
 from lakehouse_dagster.runtime import provision
 from lakehouse_dagster.runtime.endpoints import BUCKET
 from lakehouse_dagster.runtime.services.base import (
@@ -194,11 +193,8 @@ class FlinkClient(Service):
     def probe(self, instance: Instance, since: float) -> str:
         """Ask over its socket how many scripts it has submitted."""
         del since
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(5)
-            connection.connect(str(instance.settings.flink_client_socket))
-            connection.sendall(b'{"ping": true}\n')
-            answer = json.loads(connection.makefile("rb").readline() or b"{}")
+        with flink_client.connect(instance.settings.flink_client_socket, timeout=5) as connection:
+            answer = flink_client.ask(connection, {"ping": True})
         if "submitted" not in answer:
             raise NotReady(f"unexpected answer {answer}")
         return f"{answer['submitted']} scripts submitted"
