@@ -355,6 +355,7 @@ def test_lost_records_stop_it_until_the_gap_is_accepted(patient: Patient) -> Non
 
 RECONCILE = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from lakehouse_dagster.contract.loader import load_contract
 from lakehouse_dagster.engines.clients import Clients
@@ -363,7 +364,9 @@ from lakehouse_dagster.runtime.submitter import flink_submitter
 from lakehouse_dagster.streams import act
 from lakehouse_dagster.streams.assets import stream_of
 contract = load_contract(Path(sys.argv[1]))
-with Clients(load_endpoints(), submitter=flink_submitter) as clients:
+# The cold client: what the warm one does for a caller that has gone has a test of its own (test_flink_sinks).
+cold = lambda: replace(flink_submitter(), socket=None)
+with Clients(load_endpoints(), submitter=cold) as clients:
     log = lambda line: print(line, flush=True)
     act.reconcile(contract, stream_of(contract, "lake"), clients, log=log, actor="killed")
 """
