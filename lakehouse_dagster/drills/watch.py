@@ -20,7 +20,7 @@ from lakehouse_dagster.streams.decision import Desired, Kind
 from lakehouse_dagster.streams.memory import Event
 from lakehouse_dagster.streams.store import StreamStore
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 2.0
 """Part of every figure. Looking more often would take the processor from what is measured."""
 TELL_SECONDS = 5.0
 """Pause between two lines about what is waited for."""

@@ -168,11 +168,15 @@ def source_table(contract: Contract, table: str, group: str, before: Sequence[st
 
 
 def _streaming_settings(contract: Contract, job: str) -> dict[str, str]:
+    interval = contract.pipeline.checkpoint_interval_seconds
     return {
         "pipeline.name": job,
         "execution.runtime-mode": "STREAMING",
         "parallelism.default": "1",
-        "execution.checkpointing.interval": f"{contract.pipeline.checkpoint_interval_seconds} s",
+        "execution.checkpointing.interval": f"{interval} s",
+        # Where a commit takes longer than the interval, the next would follow at once, and commits would take
+        # all there is of processor and object store.
+        "execution.checkpointing.min-pause": f"{interval * 750} ms",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.tolerable-failed-checkpoints": "10",

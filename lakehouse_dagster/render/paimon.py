@@ -29,9 +29,13 @@ TABLE_OPTIONS: Final = (
     ("metadata.iceberg.storage", "table-location"),
     # A reader may still hold an older version that the catalog pointed to a moment ago.
     ("metadata.iceberg.previous-versions-max", "100"),
-    # Five minutes of commits every two seconds. Every commit's Iceberg metadata lists all of them, and the
+    # Five minutes of commits, two snapshots each. Every commit's Iceberg metadata lists all of them, and the
     # first commit after an hour's pause drops all that got too old at once: 1,100 took 135 seconds.
-    ("snapshot.num-retained.max", "300"),
+    ("snapshot.num-retained.max", "200"),
+    # Expiring reads and deletes files one after the other; a commit need not wait for it.
+    ("snapshot.expire.execution-mode", "async"),
+    # Every commit reads all manifests, and with the usual 30 there are about 15 small ones at any time.
+    ("manifest.merge-min-count", "5"),
 )
 
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lakehouse_dagster.engines.clients import Clients
-from lakehouse_dagster.engines.endpoints import Endpoints
-from lakehouse_dagster.runtime.endpoints import load_endpoints
+from lakehouse_dagster.engines.endpoints import Endpoints, PostgresEndpoint
+from lakehouse_dagster.engines.postgres import PostgresClient
+from lakehouse_dagster.runtime.endpoints import POSTGRES_SUPERUSER, load_endpoints
+from lakehouse_dagster.runtime.secrets import load_secrets
+from lakehouse_dagster.runtime.settings import Settings
 from lakehouse_dagster.runtime.submitter import flink_submitter
 
 
@@ -23,3 +27,17 @@ def clients(endpoints: Endpoints) -> Iterator[Clients]:
     """Fresh clients of the test instance's engines."""
     with Clients(endpoints, submitter=flink_submitter) as found:
         yield found
+
+
+@pytest.fixture
+def endpoint(instance: Path) -> Iterator[PostgresEndpoint]:
+    """An empty database that belongs to Dagster's user."""
+    assert instance.is_dir()
+    dagster = load_endpoints().postgres
+    password = load_secrets(Settings.load().secrets_file).postgres_superuser
+    name = f"zz_{uuid.uuid4().hex[:8]}"
+    superuser = {"user": POSTGRES_SUPERUSER, "password": password, "database": "postgres"}
+    with PostgresClient(dagster.model_copy(update=superuser)) as admin:
+        admin.execute(f"CREATE DATABASE {name} OWNER {dagster.user}")
+        yield dagster.model_copy(update={"database": name})
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

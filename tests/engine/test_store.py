@@ -7,12 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -21,9 +19,6 @@ from lakehouse_dagster.engines.endpoints import PostgresEndpoint
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 from lakehouse_dagster.engines.postgres import PostgresClient
 from lakehouse_dagster.governance.hold import HoldStore
-from lakehouse_dagster.runtime.endpoints import POSTGRES_SUPERUSER, load_endpoints
-from lakehouse_dagster.runtime.secrets import load_secrets
-from lakehouse_dagster.runtime.settings import Settings
 from lakehouse_dagster.streams import store as module
 from lakehouse_dagster.streams.decision import Desired
 from lakehouse_dagster.streams.landed import Landed, LandedStore
@@ -62,20 +57,6 @@ def go():
     print("ready", flush=True)
     sys.stdin.readline()
 """
-
-
-@pytest.fixture
-def endpoint(instance: Path) -> Iterator[PostgresEndpoint]:
-    """An empty database that belongs to Dagster's user."""
-    assert instance.is_dir()
-    dagster = load_endpoints().postgres
-    password = load_secrets(Settings.load().secrets_file).postgres_superuser
-    name = f"zz_{uuid.uuid4().hex[:8]}"
-    superuser = {"user": POSTGRES_SUPERUSER, "password": password, "database": "postgres"}
-    with PostgresClient(dagster.model_copy(update=superuser)) as admin:
-        admin.execute(f"CREATE DATABASE {name} OWNER {dagster.user}")
-        yield dagster.model_copy(update={"database": name})
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

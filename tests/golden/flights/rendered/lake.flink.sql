@@ -1,6 +1,7 @@
 -- flights-lake
 SET 'execution.checkpointing.externalized-checkpoint-retention' = 'RETAIN_ON_CANCELLATION';
 SET 'execution.checkpointing.interval' = '2 s';
+SET 'execution.checkpointing.min-pause' = '1500 ms';
 SET 'execution.checkpointing.mode' = 'EXACTLY_ONCE';
 SET 'execution.checkpointing.tolerable-failed-checkpoints' = '10';
 SET 'execution.runtime-mode' = 'STREAMING';
@@ -59,7 +60,9 @@ CREATE TABLE IF NOT EXISTS `lake`.`flights`.`flights` (
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
   'metadata.iceberg.previous-versions-max' = '100',
-  'snapshot.num-retained.max' = '300'
+  'snapshot.num-retained.max' = '200',
+  'snapshot.expire.execution-mode' = 'async',
+  'manifest.merge-min-count' = '5'
 );
 
 CREATE TABLE IF NOT EXISTS `lake`.`flights`.`airlines` (
@@ -77,7 +80,9 @@ CREATE TABLE IF NOT EXISTS `lake`.`flights`.`airlines` (
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
   'metadata.iceberg.previous-versions-max' = '100',
-  'snapshot.num-retained.max' = '300'
+  'snapshot.num-retained.max' = '200',
+  'snapshot.expire.execution-mode' = 'async',
+  'manifest.merge-min-count' = '5'
 );
 
 CREATE TABLE IF NOT EXISTS `lake`.`flights`.`airports` (
@@ -101,7 +106,9 @@ CREATE TABLE IF NOT EXISTS `lake`.`flights`.`airports` (
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
   'metadata.iceberg.previous-versions-max' = '100',
-  'snapshot.num-retained.max' = '300'
+  'snapshot.num-retained.max' = '200',
+  'snapshot.expire.execution-mode' = 'async',
+  'manifest.merge-min-count' = '5'
 );
 
 CREATE TABLE IF NOT EXISTS `lake`.`flights`.`planes` (
@@ -126,7 +133,9 @@ CREATE TABLE IF NOT EXISTS `lake`.`flights`.`planes` (
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
   'metadata.iceberg.previous-versions-max' = '100',
-  'snapshot.num-retained.max' = '300'
+  'snapshot.num-retained.max' = '200',
+  'snapshot.expire.execution-mode' = 'async',
+  'manifest.merge-min-count' = '5'
 );
 
 CREATE TABLE IF NOT EXISTS `lake`.`flights`.`weather` (
@@ -153,7 +162,9 @@ CREATE TABLE IF NOT EXISTS `lake`.`flights`.`weather` (
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
   'metadata.iceberg.previous-versions-max' = '100',
-  'snapshot.num-retained.max' = '300'
+  'snapshot.num-retained.max' = '200',
+  'snapshot.expire.execution-mode' = 'async',
+  'manifest.merge-min-count' = '5'
 );
 
 CREATE TEMPORARY TABLE `source_flights` (

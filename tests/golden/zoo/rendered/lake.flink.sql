@@ -1,6 +1,7 @@
 -- zoo-lake
 SET 'execution.checkpointing.externalized-checkpoint-retention' = 'RETAIN_ON_CANCELLATION';
 SET 'execution.checkpointing.interval' = '5 s';
+SET 'execution.checkpointing.min-pause' = '3750 ms';
 SET 'execution.checkpointing.mode' = 'EXACTLY_ONCE';
 SET 'execution.checkpointing.tolerable-failed-checkpoints' = '10';
 SET 'execution.runtime-mode' = 'STREAMING';
@@ -83,7 +84,9 @@ CREATE TABLE IF NOT EXISTS `lake`.`zoo`.`every-type` (
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
   'metadata.iceberg.previous-versions-max' = '100',
-  'snapshot.num-retained.max' = '300'
+  'snapshot.num-retained.max' = '200',
+  'snapshot.expire.execution-mode' = 'async',
+  'manifest.merge-min-count' = '5'
 );
 
 CREATE TABLE IF NOT EXISTS `lake`.`zoo`.`Select` (
@@ -105,7 +108,9 @@ CREATE TABLE IF NOT EXISTS `lake`.`zoo`.`Select` (
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
   'metadata.iceberg.previous-versions-max' = '100',
-  'snapshot.num-retained.max' = '300'
+  'snapshot.num-retained.max' = '200',
+  'snapshot.expire.execution-mode' = 'async',
+  'manifest.merge-min-count' = '5'
 );
 
 CREATE TABLE IF NOT EXISTS `lake`.`zoo`.`plain` (
@@ -123,7 +128,9 @@ CREATE TABLE IF NOT EXISTS `lake`.`zoo`.`plain` (
   'full-compaction.delta-commits' = '1',
   'metadata.iceberg.storage' = 'table-location',
   'metadata.iceberg.previous-versions-max' = '100',
-  'snapshot.num-retained.max' = '300'
+  'snapshot.num-retained.max' = '200',
+  'snapshot.expire.execution-mode' = 'async',
+  'manifest.merge-min-count' = '5'
 );
 
 CREATE TEMPORARY TABLE `source_every-type` (

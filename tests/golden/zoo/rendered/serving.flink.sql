@@ -1,6 +1,7 @@
 -- zoo-serving
 SET 'execution.checkpointing.externalized-checkpoint-retention' = 'RETAIN_ON_CANCELLATION';
 SET 'execution.checkpointing.interval' = '5 s';
+SET 'execution.checkpointing.min-pause' = '3750 ms';
 SET 'execution.checkpointing.mode' = 'EXACTLY_ONCE';
 SET 'execution.checkpointing.tolerable-failed-checkpoints' = '10';
 SET 'execution.runtime-mode' = 'STREAMING';
