@@ -160,9 +160,10 @@ class FlinkTaskManager(_Flink):
     def probe(self, instance: Instance, since: float) -> str:
         """The JobManager must know this TaskManager and its slots."""
         # A TaskManager that was killed stays registered until its heartbeat times out, at the same address:
-        # only one that was heard of since the start is ours. (The field holds a time, not a duration.)
+        # only one that was heard of since the start is ours. (The field holds a time, not a duration; the
+        # supervisor tells the start in whole seconds.)
         managers = _get(instance, "/taskmanagers")["taskmanagers"]
-        fresh = [item for item in managers if item["timeSinceLastHeartbeat"] / 1000 >= since]
+        fresh = [item for item in managers if item["timeSinceLastHeartbeat"] / 1000 >= since + 1]
         slots = sum(int(item["slotsNumber"]) for item in fresh)
         free = sum(int(item["freeSlots"]) for item in fresh)
         if slots <= 0:
