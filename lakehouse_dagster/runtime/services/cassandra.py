@@ -91,6 +91,10 @@ class Cassandra(Service):
                     f"-Dlogback.configurationFile={logback}",
                     "-Dcassandra-foreground=yes",
                     f"-Dcassandra.jmx.local.port={settings.port('cassandra-jmx')}",
+                    # A full disk leaves torn mutations in the commit log, and Cassandra would refuse to start
+                    # for ever. They were never acknowledged (commitlog_sync: group), so Flink writes them
+                    # again. What replay leaves out is an ERROR in the log.
+                    "-Dcassandra.commitlog.ignorereplayerrors=true",
                     "-Dcassandra.superuser_setup_delay_ms=0",
                     # One node: nobody to gossip with, so nothing to wait for.
                     "-Dcassandra.skip_wait_for_gossip_to_settle=0",
