@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from pathlib import Path
 from string import Template
 
 from lakehouse_dagster.engines.endpoints import Endpoints
-from lakehouse_dagster.runtime import provision
+from lakehouse_dagster.runtime import provision, room
 from lakehouse_dagster.runtime.endpoints import build_endpoints
 from lakehouse_dagster.runtime.errors import RuntimeFailure
 from lakehouse_dagster.runtime.secrets import Secrets
@@ -144,6 +145,15 @@ def remove_tree(path: Path) -> None:
         path.unlink()
     elif path.exists():
         shutil.rmtree(path)
+
+
+ROOM_MIB = 256
+"""Mebibytes that must be free before an engine is started that a full disk would harm."""
+
+
+def with_room(folder: Path, command: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the command line that starts ``command`` only once there is room on the disk of ``folder``."""
+    return (sys.executable, "-I", "-S", room.__file__, str(folder), str(ROOM_MIB), *command)
 
 
 class Service(ABC):

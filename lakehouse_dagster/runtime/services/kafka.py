@@ -18,6 +18,7 @@ from lakehouse_dagster.runtime.services.base import (
     Service,
     jvm,
     remove_tree,
+    with_room,
 )
 
 
@@ -69,14 +70,17 @@ class Kafka(Service):
                     f"read the end of {instance.log('kafka')}",
                 )
         return Program(
-            jvm(
-                instance.java17(),
-                heap="256m",
-                scratch=rendering.scratch(),
-                options=options,
-                classpath=classpath,
-                main="kafka.Kafka",
-                arguments=(str(config),),
+            with_room(
+                data,
+                jvm(
+                    instance.java17(),
+                    heap="256m",
+                    scratch=rendering.scratch(),
+                    options=options,
+                    classpath=classpath,
+                    main="kafka.Kafka",
+                    arguments=(str(config),),
+                ),
             ),
             directory=data,
             stop_seconds=45,
