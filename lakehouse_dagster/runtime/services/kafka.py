@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import subprocess
+from functools import partial
 
 from kafka.admin import KafkaAdminClient
 
@@ -45,19 +46,20 @@ class Kafka(Service):
                 "LOG_DIR": logs,
             },
         )
-        classpath = f"{instance.engine('kafka')}/libs/*"
-        options = (f"-Dlog4j2.configurationFile={log4j.as_uri()}",)
+        java = partial(
+            jvm,
+            instance.java17(),
+            scratch=rendering.scratch(),
+            options=(f"-Dlog4j2.configurationFile={log4j.as_uri()}",),
+            classpath=f"{instance.engine('kafka')}/libs/*",
+        )
         if not (logs / "meta.properties").exists():
             remove_tree(logs)  # of an interrupted first start: the format writes meta.properties last
             # 22 characters of URL-safe base64, as Kafka's own tool makes them.
             digest = hashlib.sha256(os.fsencode(instance.settings.data)).digest()[:16]
             cluster = base64.urlsafe_b64encode(digest).decode().rstrip("=").replace("-", "_")
-            command = jvm(
-                instance.java17(),
+            command = java(
                 heap="128m",
-                scratch=rendering.scratch(),
-                options=options,
-                classpath=classpath,
                 main="kafka.tools.StorageTool",
                 arguments=("format", "--ignore-formatted", "-t", cluster, "-c", str(config)),
             )
@@ -70,18 +72,7 @@ class Kafka(Service):
                     f"read the end of {instance.log('kafka')}",
                 )
         return Program(
-            with_room(
-                data,
-                jvm(
-                    instance.java17(),
-                    heap="256m",
-                    scratch=rendering.scratch(),
-                    options=options,
-                    classpath=classpath,
-                    main="kafka.Kafka",
-                    arguments=(str(config),),
-                ),
-            ),
+            with_room(data, java(heap="256m", main="kafka.Kafka", arguments=(str(config),))),
             directory=data,
             stop_seconds=45,
         )
