@@ -268,7 +268,7 @@ def test_couchdb(copies: Copies) -> None:
 
 
 def test_a_source_written_meanwhile_is_compared_again_and_said(copies: Copies) -> None:
-    stop = threading.Event()
+    stop, written = threading.Event(), threading.Event()
 
     def write() -> None:
         connection = copies.clients.mysql.connect()
@@ -276,12 +276,15 @@ def test_a_source_written_meanwhile_is_compared_again_and_said(copies: Copies) -
             number = 0
             while not stop.wait(0.02):
                 number += 1
-                cursor.execute(f"UPDATE {copies.source} SET small = {number % 1000} WHERE id = 2")
+                cursor.execute(f"UPDATE {copies.source} SET small = {1000 + number} WHERE id = 2")
+                written.set()
         connection.close()
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        # The first snapshot must hold a write, or it equals the place and nothing is compared again.
+        assert written.wait(60), "the writer made no change"
         report = copies.verify("trino")
     finally:
         stop.set()
