@@ -276,7 +276,7 @@ def test_a_source_written_meanwhile_is_compared_again_and_said(copies: Copies) -
             number = 0
             while not stop.wait(0.02):
                 number += 1
-                cursor.execute(f"UPDATE {copies.source} SET small = {1000 + number} WHERE id = 2")
+                cursor.execute(f"UPDATE {copies.source} SET small = {number % 1000} WHERE id = 2")
                 written.set()
         connection.close()
 
