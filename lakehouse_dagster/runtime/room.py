@@ -1,6 +1,6 @@
 """Start a program once there is room on the disk.
 
-A program by itself, without a library, so that it is quick::
+A program by itself, of the standard library alone, so that it is quick::
 
     python -I -S room.py FOLDER MEBIBYTES COMMAND ...
 
@@ -10,6 +10,7 @@ and truncates them.
 """
 
 import os
+import shutil
 import sys
 import time
 
@@ -19,8 +20,7 @@ TELL_SECONDS = 30
 
 def free_mebibytes(folder: str) -> int:
     """What an ordinary user may still write below ``folder``."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize >> 20
+    return shutil.disk_usage(folder).free >> 20
 
 
 def wait_for_room(folder: str, mebibytes: int) -> None:
