@@ -8,7 +8,7 @@ BIN := .venv/bin
 # A file of its own per environment, so that an unchanged lock costs nothing.
 SYNCED := .venv/.synced-$(shell sha256sum requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: help setup lock lock-flink demo up down test check format types unit engine e2e drills drill-disk soak screenshot clean
+.PHONY: help setup lock lock-flink demo up down test check format types unit engine e2e events events-full drills drill-disk soak screenshot clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9_-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -64,6 +64,13 @@ engine: setup ## tests against the real engines
 e2e: setup ## the whole flow through Dagster, verified row for row
 	$(BIN)/pytest tests/e2e -v
 
+events: setup ## events that lose changes elsewhere, each compared; writes the table of docs/correctness.md
+	$(BIN)/pytest tests/engine/test_events.py -v --durations=0; code=$$?; \
+	$(BIN)/python -m bench.correctness_report && exit $$code
+
+events-full: export LAKEHOUSE_EVENTS_FULL = 1
+events-full: events ## the same in full size: a million rows in a transaction, one open for an hour
+
 drills: setup ## inject every fault into the running instance, under writes; the table at the end
 	$(BIN)/lakehouse drill all
 
@@ -75,7 +82,10 @@ SEED ?= 1
 soak: setup ## kill KILLS random engines (SEED) of the running instance, under writes
 	$(BIN)/lakehouse drill soak --kills $(KILLS) --seed $(SEED)
 
-test: check ## everything: the fast gate, the engine tests, the end-to-end test
+test: check ## the fast gate, the engine tests, the end-to-end tests
+	$(BIN)/pytest tests/engine tests/e2e -m "not slow" -v --durations=15
+
+test-all: check ## the same with the tests that take too long for every run
 	$(BIN)/pytest tests/engine tests/e2e -v --durations=15
 
 clean: ## remove the Python environments (never data)

@@ -12,7 +12,8 @@ The script is a JSON object::
       "settings": {"key": "value"},      Flink configuration of this job; values are strings
       "statements": ["CREATE ...", ...], run one by one, in order (DDL only)
       "inserts": ["INSERT INTO ...", ...], all together one job (a StatementSet)
-      "wait": false                      true: wait for the job's end (batch jobs)
+      "wait": false,                     true: wait for the job's end (batch jobs)
+      "statements_only": false           true: no inserts and no job, only what the statements do
     }
 
 ``${NAME}`` in a setting, statement or insert is replaced by the environment variable ``NAME`` just before
@@ -35,9 +36,9 @@ ends as soon as its standard input is closed, so that nothing is submitted for a
 
 Output: log lines go to standard error. The last line of standard output is one JSON object, such as
 ``{"job_id": "...", "name": "...", "seconds": {"client": 1.9, "statements": 2.0, "submit": 1.1, "job": 9.8}}``
-(``job`` only when waiting). Failures print one ``{"error": "..."}`` line instead and exit with 1; bad input
-(file, JSON, missing variable) exits with 2. Values of variables that look like credentials are masked in
-every message.
+(``job`` only when waiting; ``job_id`` is null when there were only statements). Failures print one
+``{"error": "..."}`` line instead and exit with 1; bad input (file, JSON, missing variable) exits with 2.
+Values of variables that look like credentials are masked in every message.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ class Script:
     statements: tuple[str, ...]
     inserts: tuple[str, ...]
     wait: bool = False
+    statements_only: bool = False
 
     @classmethod
     def load(cls, path: Path) -> Script:
@@ -106,26 +108,34 @@ class Script:
             "statements": list,
             "inserts": list,
             "wait": bool,
+            "statements_only": bool,
         }
         unknown = sorted(set(data) - set(fields))
         if unknown:
             raise BadInput(f"{path}: unknown field {unknown[0]!r}; known are {', '.join(fields)}")
         for field, kind in fields.items():
-            if field == "wait" and field not in data:
+            if kind is bool and field not in data:
                 continue
             if not isinstance(data.get(field), kind):
                 raise BadInput(f"{path}: field {field!r} is missing or not a {kind.__name__}")
         texts = [*data["settings"].values(), *data["statements"], *data["inserts"]]
         if not all(isinstance(text, str) for text in texts):
             raise BadInput(f"{path}: every setting, statement and insert must be a string")
-        if not data["inserts"]:
-            raise BadInput(f"{path}: field 'inserts' is empty; a script without an INSERT starts no job")
+        statements_only = data.get("statements_only", False)
+        if statements_only and data["inserts"]:
+            raise BadInput(f"{path}: field 'inserts' must be empty where 'statements_only' is true")
+        if not statements_only and not data["inserts"]:
+            raise BadInput(
+                f"{path}: field 'inserts' is empty; a script without an INSERT starts no job, and says so "
+                "with 'statements_only': true"
+            )
         return cls(
             data["name"],
             data["settings"],
             tuple(data["statements"]),
             tuple(data["inserts"]),
             data.get("wait", False),
+            statements_only,
         )
 
     def resolved(self, environ: Mapping[str, str]) -> Script:
@@ -149,6 +159,7 @@ class Script:
             tuple(map(quoted, self.statements)),
             tuple(map(quoted, self.inserts)),
             self.wait,
+            self.statements_only,
         )
 
 
@@ -201,7 +212,8 @@ def submit(
     """Run a resolved script and return the final line's object.
 
     ``wanted`` is asked before the job is submitted and after: nothing is started for a caller that has gone.
-    Raises :class:`JobFailed` with the statement's first words and the root cause.
+    Without a job it is asked before each statement. Raises :class:`JobFailed` with the statement's first
+    words and the root cause.
     """
     started = time.monotonic()
     # PyFlink is imported here because it is slow to import and is not needed to refuse bad input.
@@ -221,7 +233,12 @@ def submit(
 
     started = time.monotonic()
     for statement in script.statements:
+        if script.statements_only and not wanted():
+            raise JobFailed(f"{script.name}: nobody waits for it any more, the rest was not executed")
         _attempt(statement, partial(table_env.execute_sql, statement))
+    if script.statements_only:
+        seconds["statements"] = _since(started)
+        return {"job_id": None, "name": configuration["pipeline.name"], "seconds": seconds}
     statement_set = table_env.create_statement_set()
     for insert in script.inserts:
         _attempt(insert, partial(statement_set.add_insert_sql, insert))

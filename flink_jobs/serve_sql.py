@@ -13,6 +13,7 @@ answer::
 
     {"script": {...}, "environ": {"NAME": "value"}, "savepoint": null}    as ``run_sql.py`` takes them
     {"job_id": "...", "name": "...", "seconds": {...}}                    or {"error": "...", "status": 1}
+                                                                          (null: a script of statements only)
     {"ping": true}  ->  {"submitted": 12}
 
 Nothing is started for a caller that has closed its end: before the job is submitted that is looked at, and a
@@ -124,7 +125,7 @@ class Handler(socketserver.StreamRequestHandler):
             configuration = client_configuration(script, environ, request.get("savepoint"))
             with self.server.name_lock(name):
                 answer = submit(script, configuration, environ, self._wanted)
-            logger.info("%s: %s in %s", name, answer["job_id"], answer["seconds"])
+            logger.info("%s: %s in %s", name, answer["job_id"] or "no job", answer["seconds"])
             return answer
         except (BadInput, JobFailed) as error:
             said = masked(str(error), environ)

@@ -66,16 +66,52 @@ COMMANDS: dict[str, _Area] = {
         "See, pause, resume, upgrade, rewind and repair a pipeline's streams.",
         "Pipelines",
     ),
+    "schema": _Area(
+        "lakehouse_dagster.streams.evolve_commands",
+        "app",
+        "See and approve changes of the source's schema.",
+        "Pipelines",
+    ),
     "verify": _Area(
         "lakehouse_dagster.proof.commands",
         "verify_command",
         "Compare every row of the source with every place.",
         "Pipelines",
     ),
+    "freshness": _Area(
+        "lakehouse_dagster.proof.freshness_commands",
+        "freshness_command",
+        "Show the seconds from commit to readable, place by place.",
+        "Pipelines",
+    ),
+    "prove": _Area(
+        "lakehouse_dagster.proof.prove_commands",
+        "prove_command",
+        "Prove every place up to a position of the source, while it is written.",
+        "Pipelines",
+    ),
+    "proofs": _Area(
+        "lakehouse_dagster.proof.prove_commands",
+        "proofs_command",
+        "Show up to where each place is proven, and how old that is.",
+        "Pipelines",
+    ),
+    "quarantine": _Area(
+        "lakehouse_dagster.quarantine.commands",
+        "app",
+        "See, replay or drop records that could not be carried.",
+        "Pipelines",
+    ),
     "replay": _Area(
         "lakehouse_dagster.samples.flights.commands",
         "replay_command",
         "Play the airline's operations system against MySQL.",
+        "Sample",
+    ),
+    "canary": _Area(
+        "lakehouse_dagster.samples.canary.commands",
+        "canary_command",
+        "Write rows with every edge of every type.",
         "Sample",
     ),
     "drill": _Area(

@@ -140,9 +140,13 @@ def _run(console: Console, *, days: int, rate: float, seed: int) -> bool:
 
 
 def wait_for_streams(
-    dagster: DagsterApi, say: Callable[[str], None] = lambda _: None, *, timeout: float = 420.0
+    dagster: DagsterApi,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    pipeline: str = PIPELINE,
+    timeout: float = 420.0,
 ) -> None:
-    """Wait until Dagster has started every stream of the sample pipeline.
+    """Wait until Dagster has started every stream of a pipeline.
 
     A stream counts as started when its asset has a materialization, which the run that started it reports.
     Raises ``EngineError`` after ``timeout`` seconds, with the errors of the sensor's last ticks.
@@ -151,12 +155,12 @@ def wait_for_streams(
     waiting = list(STREAMS)
     while waiting:
         for stream in list(waiting):
-            event = dagster.latest_materialization((PIPELINE, "streams", stream))
+            event = dagster.latest_materialization((pipeline, "streams", stream))
             if event is not None:
-                say(f"{PIPELINE}/{stream}: {event.metadata.get('reason', 'started')}")
+                say(f"{pipeline}/{stream}: {event.metadata.get('reason', 'started')}")
                 waiting.remove(stream)
         if waiting and time.monotonic() > deadline:
-            errors = "; ".join(dagster.sensor_errors(f"{PIPELINE}_streams")) or "its ticks show no error"
+            errors = "; ".join(dagster.sensor_errors(f"{pipeline}_streams")) or "its ticks show no error"
             raise EngineError(
                 "dagster", f"streams not started after {timeout:.0f} s: {', '.join(waiting)} ({errors})"
             )

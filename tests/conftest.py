@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ def lakehouse(*arguments: str, timeout: float = 2400, check: bool = True) -> sub
         said = f"{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
         pytest.fail(f"lakehouse {' '.join(arguments)} exited {done.returncode}\n{said}")
     return done
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0, pause: float = 0.5) -> None:
+    """Return when ``condition`` holds; the test fails when it does not within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            pytest.fail(f"not within {seconds:.0f} s: {what}")
+        time.sleep(pause)
 
 
 @pytest.fixture(scope="session")

@@ -13,14 +13,18 @@ from lakehouse_dagster.contract.loader import load_contract
 from lakehouse_dagster.contract.model import Pipeline
 from lakehouse_dagster.layers.lake import lake_specs
 from lakehouse_dagster.layers.marts import mart_assets
+from lakehouse_dagster.layers.proofs import build_proof_defs
 from lakehouse_dagster.layers.publication import publication_spec
 from lakehouse_dagster.layers.publish import publish_job
 from lakehouse_dagster.layers.sensors import lake_watch, topic_watch
 from lakehouse_dagster.layers.sources import source_specs
 from lakehouse_dagster.layers.topics import topic_specs
 from lakehouse_dagster.layers.views import view_specs
+from lakehouse_dagster.proof.freshness_checks import freshness_checks, freshness_sensor
+from lakehouse_dagster.quarantine.defs import build_quarantine_defs
 from lakehouse_dagster.streams.assets import stream_specs
 from lakehouse_dagster.streams.checks import stream_checks
+from lakehouse_dagster.streams.evolve_defs import build_evolution_defs
 from lakehouse_dagster.streams.jobs import stream_jobs
 from lakehouse_dagster.streams.sensor import streams_sensor
 
@@ -74,9 +78,18 @@ def pipeline_definitions(contract: Contract) -> dg.Definitions:
         *view_specs(contract),
         *mart_assets(contract),
     ]
-    return dg.Definitions(
+    probe = contract.pipeline.probe
+    own = dg.Definitions(
         assets=assets,
-        asset_checks=[stream_checks(contract)],
+        asset_checks=[stream_checks(contract), *([freshness_checks(contract, probe)] if probe else [])],
         jobs=[reconcile, *others, publish_job(contract)],
-        sensors=[streams_sensor(contract, reconcile), lake_watch(contract), topic_watch(contract)],
+        sensors=[
+            streams_sensor(contract, reconcile),
+            lake_watch(contract),
+            topic_watch(contract),
+            *([freshness_sensor(contract, probe)] if probe else []),
+        ],
+    )
+    return dg.Definitions.merge(
+        own, build_proof_defs(contract), build_quarantine_defs(contract), build_evolution_defs(contract)
     )

@@ -10,15 +10,18 @@ family     canonical text
 =========  ===============================================================================================
 integer    decimal digits, ``-`` if negative
 decimal    plain digits with exactly the column's scale (more only when the value has more: a difference)
-float      shortest text of the double equal to the 32-bit value; ``-0.0`` is ``0.0``
-double     shortest text that reads back as the same double; ``-0.0`` is ``0.0``
+float      shortest text of the double equal to the 32-bit value
+double     shortest text that reads back as the same double
 boolean    ``true`` or ``false``
 bits       the number as unsigned decimal digits
 date       ``YYYY-MM-DD``
 timestamp  ``YYYY-MM-DDTHH:MM:SS.ffffffZ``
+time       microseconds as decimal digits, ``-`` if negative
 text       the text itself
-json       JSON with sorted keys and no spaces; numbers with a fraction or exponent as shortest double
+json       the text itself, which must be JSON: every place holds it as MySQL prints it
 bytes      base64
+geometry   base64 of MySQL's own form: the SRID in four bytes (little-endian), then WKB
+vector     JSON array, every number as for float
 =========  ===============================================================================================
 """
 
@@ -29,10 +32,10 @@ import binascii
 import json
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Final
 
 from lakehouse_dagster.contract.schema import Column
 from lakehouse_dagster.contract.types import Family, TypeMapping, mapping
@@ -40,6 +43,7 @@ from lakehouse_dagster.contract.types import Family, TypeMapping, mapping
 _TIMESTAMP = re.compile(
     r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(?:Z| UTC|\+00:?00)?", re.ASCII
 )
+_TIME = re.compile(r"(-?)(\d{2,3}):([0-5]\d):([0-5]\d)(?:\.(\d{1,6}))?", re.ASCII)
 _DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:Z|[T ]00:00:00(?:\.0+)?Z?)?", re.ASCII)
 
 
@@ -65,7 +69,7 @@ def canonicalizer(column: Column) -> Callable[[object], str | None]:
             return None
         try:
             return convert(carried, value)
-        except (ValueError, TypeError, ArithmeticError, binascii.Error, struct.error):
+        except (ValueError, TypeError, KeyError, ArithmeticError, binascii.Error, struct.error):
             return f"!{value!r}"
 
     return apply
@@ -108,14 +112,43 @@ def _double(carried: TypeMapping, value: object) -> str:
     if isinstance(value, bytes):
         raise TypeError(value)
     number = float(value)  # type: ignore[arg-type]  # anything else raises TypeError, which is handled
-    return repr(number + 0.0)  # adding 0.0 turns -0.0 into 0.0
+    return repr(number)
 
 
 def _float(carried: TypeMapping, value: object) -> str:
     if isinstance(value, bytes):
         raise TypeError(value)
-    (number,) = struct.unpack("<f", struct.pack("<f", float(value)))  # type: ignore[arg-type]
-    return repr(number + 0.0)
+    return repr(_nearest_float(float(value)))  # type: ignore[arg-type]
+
+
+def _nearest_float(number: float) -> float:
+    (nearest,) = struct.unpack("<f", struct.pack("<f", number))
+    return float(nearest)
+
+
+def _vector(carried: TypeMapping, value: object) -> str:
+    """From the hexadecimal text (``0x...``) of 32-bit floats, little-endian, or from numbers."""
+    numbers: Iterable[float]
+    if isinstance(value, str) and value.startswith("0x"):
+        numbers = (number for (number,) in struct.iter_unpack("<f", bytes.fromhex(value[2:])))
+    elif isinstance(value, (str, list, tuple)):
+        parsed = json.loads(value) if isinstance(value, str) else value
+        numbers = (_nearest_float(float(number)) for number in parsed)
+    else:
+        raise TypeError(value)
+    return f"[{','.join(map(repr, numbers))}]"
+
+
+def _time(carried: TypeMapping, value: object) -> str:
+    if isinstance(value, str) and ":" in value:
+        match = _TIME.fullmatch(value)
+        if match is None:
+            raise ValueError(value)
+        hours, minutes, seconds = int(match[2]), int(match[3]), int(match[4])
+        micros = int((match[5] or "").ljust(6, "0"))
+        total = ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros
+        return str(-total if match[1] else total)
+    return _integer(carried, value)
 
 
 _BOOLEANS: Final[dict[object, str]] = {
@@ -176,10 +209,9 @@ def _text(carried: TypeMapping, value: object) -> str:
 
 
 def _json(carried: TypeMapping, value: object) -> str:
-    if isinstance(value, (bytes, bytearray)):
-        value = bytes(value).decode("utf-8")
-    parsed: Any = json.loads(value) if isinstance(value, str) else value
-    return json.dumps(parsed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = _text(carried, value)
+    json.loads(text)
+    return text
 
 
 def _bytes(carried: TypeMapping, value: object) -> str:
@@ -188,6 +220,12 @@ def _bytes(carried: TypeMapping, value: object) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(bytes(value)).decode("ascii")
     raise TypeError(value)
+
+
+def _geometry(carried: TypeMapping, value: object) -> str:
+    if isinstance(value, dict):  # as it is on the wire; no SRID is the SRID 0
+        value = int(value["srid"] or 0).to_bytes(4, "little") + base64.b64decode(value["wkb"], validate=True)
+    return _bytes(carried, value)
 
 
 _FAMILIES: Final[dict[Family, Callable[[TypeMapping, object], str]]] = {
@@ -202,4 +240,7 @@ _FAMILIES: Final[dict[Family, Callable[[TypeMapping, object], str]]] = {
     "text": _text,
     "json": _json,
     "bytes": _bytes,
+    "time": _time,
+    "geometry": _geometry,
+    "vector": _vector,
 }

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final
 
 from lakehouse_dagster.contract.errors import ContractError
 from lakehouse_dagster.contract.marts import MartQuery, read_mart
-from lakehouse_dagster.contract.model import Mart, Pipeline, Table, View
+from lakehouse_dagster.contract.model import Mart, Pipeline, Probe, Table, View
 from lakehouse_dagster.contract.names import (
     RESERVED_PIPELINES,
     SERVING_POSITION,
@@ -20,7 +20,7 @@ from lakehouse_dagster.contract.names import (
     table_name_problem,
 )
 from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
-from lakehouse_dagster.contract.types import UncarryableType, mapping
+from lakehouse_dagster.contract.types import UncarryableType, mapping, text_mapping, with_texts
 
 _CRON_RANGES: Final = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _CRON_PART: Final = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?")
@@ -100,11 +100,13 @@ def _structure(pipeline: Pipeline, lock: SchemaLock, folder: str) -> Iterator[Fi
     yield from _duplicates(pipeline)
     for number, table in enumerate(pipeline.tables):
         yield from _table(f"tables[{number}]", table, lock, pipeline.name)
-    tables = {table.name for table in pipeline.tables}
+    tables = {table.name: table for table in pipeline.tables}
     for number, view in enumerate(pipeline.views):
         yield from _view(f"views[{number}]", view, tables, lock)
     for number, mart in enumerate(pipeline.marts):
         yield from _mart(f"marts[{number}]", mart)
+    if pipeline.probe is not None:
+        yield from _probe(pipeline, pipeline.probe, lock)
 
 
 def _duplicates(pipeline: Pipeline) -> Iterator[Finding]:
@@ -155,17 +157,66 @@ def _table(path: str, table: Table, lock: SchemaLock, pipeline: str) -> Iterator
             else f"run `lakehouse lock {pipeline}` if it exists in the source",
         )
         return
-    if not schema.primary_key:
+    if table.primary_key:
+        yield from _declared_key(path, table, schema)
+    elif not schema.primary_key:
         yield (
             f"{path}.name",
             f"table {table.name!r} has no primary key in the source",
-            "add a PRIMARY KEY to it: without one, changes cannot be told apart",
+            "add a PRIMARY KEY to it, or declare the columns that tell its rows apart as its primary_key "
+            "here: without one, changes cannot be told apart",
         )
     for column in schema.columns:
         yield from _column(f"{path}.name", table.name, column)
     for name in table.columns:
         if name not in schema.column_names:
             yield (f"{path}.columns.{name}", *_no_column(name, schema))
+    yield from _listed(path, "as_text", table.as_text, schema)
+    for number, name in enumerate(table.as_text):
+        if name in schema.column_names:
+            yield from _text(f"{path}.as_text[{number}]", name, schema.keyed_by(table.primary_key))
+
+
+def _declared_key(path: str, table: Table, schema: TableSchema) -> Iterator[Finding]:
+    """What speaks against the key that the contract declares."""
+    if schema.primary_key:
+        yield (
+            f"{path}.primary_key",
+            f"table {table.name!r} has the primary key ({', '.join(schema.primary_key)}) in the source",
+            "remove primary_key: it is only for tables without one",
+        )
+    yield from _listed(path, "primary_key", table.primary_key, schema)
+    for number, name in enumerate(table.primary_key):
+        if name not in schema.column_names:
+            continue
+        if schema.column(name).nullable:
+            yield (
+                f"{path}.primary_key[{number}]",
+                f"key column {name!r} may be NULL in the source, and NULL tells no rows apart",
+                "declare it NOT NULL in the source, or use another column",
+            )
+        if " " in name:
+            yield (
+                f"{path}.primary_key[{number}]",
+                f"key column {name!r} has a space, which Debezium does not take in a declared key",
+                "rename the column in the source, or use another column",
+            )
+
+
+def _text(path: str, name: str, schema: TableSchema) -> Iterator[Finding]:
+    """What speaks against carrying a column as text."""
+    try:
+        text_mapping(schema.column(name).mysql_type)
+    except UncarryableType as error:
+        yield (path, f"column {schema.name}.{name} cannot be carried as text: {error}", error.fix)
+        return
+    if name in schema.primary_key:
+        yield (
+            path,
+            f"column {schema.name}.{name} is part of the primary key, and the source cannot find rows by a "
+            "date that is in no calendar",
+            "take it out of as_text, or use another column as the key",
+        )
 
 
 def _column(path: str, table: str, column: Column) -> Iterator[Finding]:
@@ -182,12 +233,14 @@ def _column(path: str, table: str, column: Column) -> Iterator[Finding]:
         yield (
             path,
             f"column {table}.{column.name} ({column.mysql_type}) cannot be carried: {error}",
-            "change its type in the source, or leave the table out",
+            error.fix,
         )
 
 
-def _view(path: str, view: View, tables: set[str], lock: SchemaLock) -> Iterator[Finding]:
+def _view(path: str, view: View, tables: Mapping[str, Table], lock: SchemaLock) -> Iterator[Finding]:
     schema = lock.tables.get(view.table)
+    if schema is not None and view.table in tables:
+        schema = schema.keyed_by(tables[view.table].primary_key)
     if view.table not in tables:
         near = _near(view.table, tables)
         yield (
@@ -212,8 +265,11 @@ def _view(path: str, view: View, tables: set[str], lock: SchemaLock) -> Iterator
             f"column {SERVING_POSITION!r} collides with the position that each served row carries",
             "leave the column out of the view, or rename it in the source",
         )
-    rules = _cassandra_view if view.engine == "cassandra" else _couchdb_view
-    yield from rules(path, view, schema, served)
+    if view.engine == "couchdb":
+        yield from _couchdb_view(path, view, schema, served)
+    else:
+        yield from _cassandra_view(path, view, schema, served)
+        yield from _cassandra_key(path, view, schema, tables[view.table].as_text)
 
 
 def _listed(path: str, attribute: str, names: Iterable[str], schema: TableSchema) -> Iterator[Finding]:
@@ -254,8 +310,6 @@ def _cassandra_view(path: str, view: View, schema: TableSchema, served: set[str]
                 f"key column {name!r} may be NULL in the source, which a Cassandra key cannot hold",
                 "declare it NOT NULL in the source, or use another column",
             )
-        if _family(column) == "json":
-            yield (path, f"key column {name!r} is JSON, whose text is not unique", "use another column")
     missing = [name for name in schema.primary_key if name not in view.key]
     if view.partition_key and schema.primary_key and missing:
         yield (
@@ -264,6 +318,29 @@ def _cassandra_view(path: str, view: View, schema: TableSchema, served: set[str]
             "overwrite one another",
             f"add {', '.join(missing)} to clustering_key",
         )
+
+
+_NO_KEY: Final = {
+    "json": "is JSON, whose text is not unique",
+    "geometry": "is a geometry, whose value before a change Debezium cannot tell: its old place would stay",
+    "vector": "is a vector, by which no row can be looked up",
+}
+
+
+def _cassandra_key(path: str, view: View, schema: TableSchema, as_text: Collection[str]) -> Iterator[Finding]:
+    """Columns that must not be in a Cassandra view's key because of how they are carried."""
+    for name in view.key:
+        if name not in schema.column_names:
+            continue
+        why = _NO_KEY.get(_family(schema.column(name)) or "")
+        if why is not None:
+            yield (path, f"key column {name!r} {why}", "use another column")
+        if name in as_text:
+            yield (
+                path,
+                f"key column {name!r} is carried as text (as_text of table {schema.name!r}), which is no key",
+                "use another column",
+            )
 
 
 def _couchdb_view(path: str, view: View, schema: TableSchema, served: set[str]) -> Iterator[Finding]:
@@ -302,6 +379,74 @@ def _mart(path: str, mart: Mart) -> Iterator[Finding]:
         )
 
 
+_PROBE_COLUMNS: Final = {
+    "id": (re.compile(r"(?:tiny|small|medium|big)?int(?:eger)?(?:\(\d+\))?(?: unsigned)?"), "an integer"),
+    "beat": (re.compile(r"bigint(?:\(\d+\))?"), "BIGINT"),
+    "written_at": (re.compile(r"datetime\(6\)"), "DATETIME(6)"),
+}
+_PROBE_FIX: Final = (
+    "make it `CREATE TABLE {} (id INT NOT NULL PRIMARY KEY, beat BIGINT NOT NULL, "
+    "written_at DATETIME(6) NOT NULL)`"
+)
+
+
+def _probe(pipeline: Pipeline, probe: Probe, lock: SchemaLock) -> Iterator[Finding]:
+    tables = {table.name for table in pipeline.tables}
+    if probe.table not in tables:
+        near = _near(probe.table, tables)
+        yield (
+            "probe.table",
+            f"the probe's table {probe.table!r} is not among the pipeline's tables",
+            f"did you mean {near!r}?" if near else "add the table to tables",
+        )
+        return
+    schema = lock.tables.get(probe.table)
+    if schema is None:
+        return  # already reported for the table
+    fix = _PROBE_FIX.format(probe.table)
+    if schema.primary_key != ("id",):
+        key = ", ".join(schema.primary_key) or "no column"
+        yield (
+            "probe.table",
+            f"the key of the probe's table {probe.table!r} is {key}, not the column id",
+            fix,
+        )
+    for name, (wanted, said) in _PROBE_COLUMNS.items():
+        column = next((column for column in schema.columns if column.name == name), None)
+        if column is None:
+            yield ("probe.table", f"the probe's table {probe.table!r} has no column {name!r}", fix)
+        elif not wanted.fullmatch(column.mysql_type.strip().lower()):
+            yield (
+                "probe.table",
+                f"column {probe.table}.{name} of the probe is {column.mysql_type}, not {said}",
+                fix,
+            )
+    extra = [name for name in schema.column_names if name not in _PROBE_COLUMNS]
+    if extra:
+        yield (
+            "probe.table",
+            f"the probe's table {probe.table!r} has other columns too ({', '.join(extra)}), which the prober "
+            "cannot fill",
+            "remove them, or use a table of its own for the probe",
+        )
+    for number, view in enumerate(pipeline.views):
+        if view.table != probe.table:
+            continue
+        if view.columns is not None and "beat" not in view.columns:
+            yield (
+                f"views[{number}].columns",
+                f"view {view.name!r} of the probe's table does not serve the column 'beat', so nobody sees "
+                "there how fresh it is",
+                "add beat to columns, or leave columns out",
+            )
+        if view.engine == "cassandra" and view.key and view.key != ("id",):
+            yield (
+                f"views[{number}].partition_key",
+                f"view {view.name!r} of the probe's table is not looked up by id alone",
+                "write `partition_key: [id]` and no clustering_key",
+            )
+
+
 def _cron_field(text: str, low: int, high: int) -> bool:
     for part in text.split(","):
         match = _CRON_PART.fullmatch(part)
@@ -316,12 +461,16 @@ def _cron_field(text: str, low: int, high: int) -> bool:
 
 def _carried_schemas(pipeline: Pipeline, lock: SchemaLock) -> dict[str, TableSchema]:
     """Schemas of the pipeline's tables, without the columns that cannot be carried (reported elsewhere)."""
-    return {
-        table.name: schema.model_copy(
-            update={"columns": tuple(column for column in schema.columns if _family(column) is not None)}
-        )
+    found = {
+        table.name: with_texts(schema, table.as_text)
         for table in pipeline.tables
         if (schema := lock.tables.get(table.name)) is not None
+    }
+    return {
+        name: schema.model_copy(
+            update={"columns": tuple(column for column in schema.columns if _family(column) is not None)}
+        )
+        for name, schema in found.items()
     }
 
 

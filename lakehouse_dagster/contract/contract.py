@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from lakehouse_dagster.contract.marts import MartQuery
 from lakehouse_dagster.contract.model import Mart, Pipeline, Table, View
+from lakehouse_dagster.contract.names import QUARANTINE_TABLE
 from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
+from lakehouse_dagster.contract.types import with_texts
 
 
 class LakePath(NamedTuple):
@@ -30,12 +32,17 @@ class Contract:
     Instances come from :func:`lakehouse_dagster.contract.loader.load_contract`, which has checked that
     every table, column and key named here exists and can be carried. Lookups of names that are not in the
     contract raise KeyError.
+
+    ``lock`` is the one in force, which may be ahead of the folder's
+    (:mod:`lakehouse_dagster.contract.applied`). ``stopped`` are tables that must not flow until a person has
+    approved how their source has changed, each with the reason.
     """
 
     folder: Path
     pipeline: Pipeline
     lock: SchemaLock
     queries: Mapping[str, MartQuery]
+    stopped: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -72,6 +79,16 @@ class Contract:
         """The marts, in the order of the contract."""
         return self.pipeline.marts
 
+    @property
+    def flowing(self) -> tuple[Table, ...]:
+        """The tables that are not stopped."""
+        return tuple(table for table in self.tables if table.name not in self.stopped)
+
+    @property
+    def flowing_views(self) -> tuple[View, ...]:
+        """The views of tables that are not stopped."""
+        return tuple(view for view in self.views if view.table not in self.stopped)
+
     def table(self, name: str) -> Table:
         """The table of that name."""
         return {table.name: table for table in self.tables}[name]
@@ -95,8 +112,12 @@ class Contract:
     # --- schema ---
 
     def schema(self, table: str) -> TableSchema:
-        """The locked schema of a table of the contract."""
-        return self.lock.tables[self.table(table).name]
+        """The locked schema of a table of the contract, with the key that the contract declares for it if the
+        source has none, and with the columns marked that are carried as text.
+        """
+        declared = self.table(table)
+        keyed = self.lock.tables[declared.name].keyed_by(declared.primary_key)
+        return with_texts(keyed, declared.as_text)
 
     def view_columns(self, view: str | View) -> list[Column]:
         """The columns a view serves, in the source's order (all columns when the contract names none)."""
@@ -153,6 +174,16 @@ class Contract:
     def notification_topic(self) -> str:
         """Topic in which the connector tells how its snapshots get on."""
         return f"{self.name}.notifications"
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """Topic of the records that could not be carried, as they came."""
+        return f"{self.name}.dead-letter"
+
+    @property
+    def quarantine_path(self) -> LakePath:
+        """Where the lake table of the records that could not be carried lives."""
+        return LakePath(self.name, QUARANTINE_TABLE)
 
     @property
     def connector_name(self) -> str:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from lakehouse_dagster.contract import applied
 from lakehouse_dagster.contract.checks import check
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.errors import ContractError, ContractErrors
@@ -28,6 +29,8 @@ DEFS_ROOT: Final = Path(__file__).resolve().parents[1] / "defs"
 def load_contract(folder: Path, pipeline: Pipeline | None = None) -> Contract:
     """Load and cross-validate the contract of a pipeline's folder.
 
+    Its lock is the one in force: the folder's, or what the running instance has applied on top of it.
+
     Args:
         folder: The folder with ``defs.yaml``, ``schema.lock.json`` and ``marts/``.
         pipeline: The model, when the caller (Dagster) has parsed ``defs.yaml`` already.
@@ -40,14 +43,33 @@ def load_contract(folder: Path, pipeline: Pipeline | None = None) -> Contract:
     file = f"{shown}/{DEFS_FILE}"
     if pipeline is None:
         pipeline = read_pipeline(defs)
-    lock = _lock(folder, shown)
+    found = _in_force(pipeline.name, _lock(folder, shown))
+    lock = found.lock
     marts_sql = {
         path.stem: path.read_text(encoding="utf-8") for path in sorted((folder / "marts").glob("*.sql"))
     }
     findings = check(pipeline, lock, marts_sql, file, shown)
     if findings.problems:
-        raise ContractErrors(list(_with_lines(findings.problems, defs, file)))
-    return Contract(folder=folder, pipeline=pipeline, lock=lock, queries=findings.queries)
+        problems = list(_with_lines(findings.problems, defs, file))
+        if found.state == "ahead":
+            problems.append(
+                ContractError(
+                    str(applied.applied_path(pipeline.name)),
+                    "lock",
+                    f"is in force instead of {shown}/{LOCK_FILE}, which it continues",
+                    f"run `lakehouse schema commit {pipeline.name}`, which writes it into the folder, and "
+                    "mend the rest to fit it",
+                )
+            )
+        raise ContractErrors(problems)
+    names = {table.name for table in pipeline.tables}
+    return Contract(
+        folder=folder,
+        pipeline=pipeline,
+        lock=lock,
+        queries=findings.queries,
+        stopped={table: why for table, why in found.stopped.items() if table in names},
+    )
 
 
 def read_pipeline(defs: Path) -> Pipeline:
@@ -162,6 +184,13 @@ def _document(text: str, file: str) -> Mapping[str, Any]:
 def _lock(folder: Path, shown: str) -> SchemaLock:
     try:
         return SchemaLock.load(folder, f"{shown}/{LOCK_FILE}")
+    except ContractError as error:
+        raise ContractErrors(error.problems) from error
+
+
+def _in_force(pipeline: str, committed: SchemaLock) -> applied.InForce:
+    try:
+        return applied.in_force(committed, applied.load(pipeline))
     except ContractError as error:
         raise ContractErrors(error.problems) from error
 

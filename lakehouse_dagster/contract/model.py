@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lakehouse_dagster.contract.evolution import SchemaPolicy, TableSchemaPolicy
+
 IDENTIFIER_PATTERN = r"^[a-z][a-z0-9_]{0,47}$"
 """Names the user chooses. 48 characters is what Cassandra allows for the name of a table."""
 
@@ -50,6 +52,21 @@ class Table(_Model):
         default_factory=dict,
         description="Descriptions of columns, by column name. All columns are always copied.",
     )
+    primary_key: tuple[str, ...] = Field(
+        default=(),
+        description="Only for a table without a PRIMARY KEY in the source: the columns that tell its rows "
+        "apart. They must be NOT NULL, and no two rows may have the same values in them.",
+    )
+    as_text: tuple[str, ...] = Field(
+        default=(),
+        description="Columns of type DATE, DATETIME or TIMESTAMP that hold zero dates, or dates with zero in "
+        "parts, which no engine's date can hold: they are carried as the text that MySQL prints.",
+    )
+    schema_changes: TableSchemaPolicy | None = Field(
+        default=None,
+        description="What to do when the table's schema changes, by kind of change; the rest as the pipeline "
+        "says.",
+    )
 
 
 class View(_Model):
@@ -83,6 +100,25 @@ class Mart(_Model):
     )
 
 
+class Probe(_Model):
+    """A table of the source whose one row is updated all the time, to measure how fresh every place is.
+
+    It has the columns ``id`` (an integer, the primary key), ``beat`` BIGINT and ``written_at`` DATETIME(6).
+    The prober makes it when it is missing, and writes nothing else in the source.
+    """
+
+    table: str = Field(description="Name of the probe table; it must be among tables.")
+    every_seconds: float = Field(
+        default=5.0, ge=1.0, le=3600.0, description="Seconds between two updates of the probe row."
+    )
+    slo_seconds: float = Field(
+        default=30.0,
+        gt=0.0,
+        le=86_400.0,
+        description="A place is fresh when 95 of 100 updates can be read there within so many seconds.",
+    )
+
+
 class Pipeline(_Model):
     """One pipeline: a source database, the tables to copy, the views to serve and the marts to compute."""
 
@@ -93,6 +129,9 @@ class Pipeline(_Model):
     tables: tuple[Table, ...] = Field(min_length=1)
     views: tuple[View, ...] = ()
     marts: tuple[Mart, ...] = ()
+    probe: Probe | None = Field(
+        default=None, description="What measures the seconds from commit to readable, place by place."
+    )
     checkpoint_interval_seconds: int = Field(
         default=2,
         ge=1,
@@ -103,6 +142,11 @@ class Pipeline(_Model):
         default="automatic",
         description="Whether a running stream whose specification has changed is upgraded at once, or only "
         "when an operator asks for it.",
+    )
+    schema_changes: SchemaPolicy = Field(
+        default=SchemaPolicy(),
+        description="What to do when the source's schema changes, by kind of change: apply it, hold it until "
+        "a person approves, or ignore it.",
     )
 
     @property

@@ -11,6 +11,12 @@ AUDIT_COLUMNS: Final = ("_position", "_gtid", "_committed_at", "_op")
 WIRE_PREFIX: Final = "__"
 """Prefix of the fields that the record's own metadata uses on the wire."""
 
+EPOCH_FIELD: Final = "__source_epoch"
+"""Field in which each record tells the epoch in which it was read; a record without it is of epoch 0."""
+
+QUARANTINE_TABLE: Final = "_quarantine"
+"""Lake table of the records of a pipeline that could not be carried."""
+
 SERVING_POSITION: Final = "source_position"
 """Column or field of a serving view that holds the source position of a row's last change."""
 
@@ -45,6 +51,8 @@ def table_name_problem(name: str) -> str | None:
     """Why a source table's name cannot be carried, or None."""
     if not TABLE_NAME.fullmatch(name) or len(name) > MAX_NAME:
         return "has characters other than letters, digits, _ and - (topics and catalogs cannot name it)"
+    if name.lower() == QUARANTINE_TABLE:
+        return "is called like the lake table of the records that could not be carried"
     return None
 
 

@@ -77,6 +77,10 @@ class TableSchema(_Model):
                 return column
         raise KeyError(name)
 
+    def keyed_by(self, declared: tuple[str, ...]) -> TableSchema:
+        """The same table with the key that a contract declares for it, if it does."""
+        return self.model_copy(update={"primary_key": declared}) if declared else self
+
     @property
     def column_names(self) -> tuple[str, ...]:
         """Names of all columns by position."""

@@ -15,15 +15,19 @@ boolean    ``true`` or ``false``
 bits       base64, little-endian, as many bytes as the column has
 date       ``YYYY-MM-DDZ``
 timestamp  ``YYYY-MM-DDTHH:MM:SS.ffffffZ``
+time       ``[-]HH:MM:SS.ffffff``
 text       string
 json       string holding JSON
 bytes      base64 string
+geometry   object of ``srid`` and ``wkb``
+vector     array of numbers
 =========  ===========================================================
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Callable
 from typing import Final
@@ -32,7 +36,10 @@ from lakehouse_dagster.contract.canonical import canonical
 from lakehouse_dagster.contract.schema import Column
 from lakehouse_dagster.contract.types import Family, TypeMapping, mapping
 
-WireValue = str | int | float | bool | None
+WireValue = str | int | float | bool | list[float] | dict[str, str | int] | None
+
+
+_SRID_BYTES: Final = 4
 
 
 class NoWireForm(ValueError):  # noqa: N818 - names what the value is, like the message
@@ -94,6 +101,25 @@ def _date(carried: TypeMapping, text: str) -> str:
     return f"{text}Z"
 
 
+def _time(carried: TypeMapping, text: str) -> str:
+    micros = abs(int(text))
+    seconds, fraction = divmod(micros, 1_000_000)
+    sign = "-" if text.startswith("-") else ""
+    return f"{sign}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{fraction:06}"
+
+
+def _geometry(carried: TypeMapping, text: str) -> dict[str, str | int]:
+    raw = base64.b64decode(text, validate=True)
+    if len(raw) <= _SRID_BYTES:
+        raise ValueError(text)
+    srid = int.from_bytes(raw[:_SRID_BYTES], "little")
+    return {"srid": srid, "wkb": base64.b64encode(raw[_SRID_BYTES:]).decode("ascii")}
+
+
+def _vector(carried: TypeMapping, text: str) -> list[float]:
+    return [_number(carried, str(number)) for number in json.loads(text)]
+
+
 _FAMILIES: Final[dict[Family, Callable[[TypeMapping, str], WireValue]]] = {
     "integer": _integer,
     "decimal": _as_it_is,
@@ -106,4 +132,7 @@ _FAMILIES: Final[dict[Family, Callable[[TypeMapping, str], WireValue]]] = {
     "text": _as_it_is,
     "json": _as_it_is,
     "bytes": _as_it_is,
+    "time": _time,
+    "geometry": _geometry,
+    "vector": _vector,
 }

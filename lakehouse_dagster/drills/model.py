@@ -62,6 +62,7 @@ KILLED: Mapping[str, tuple[str, str]] = MappingProxyType(
         "webserver": ("dagster-webserver", "the UI is away for a while; the streams go on"),
         "publisher": ("publisher", "publication pauses; the streams go on"),
         "flink-client": ("flink-client", "jobs are submitted by clients of their own meanwhile"),
+        "prober": ("prober", "freshness is not measured for a while; the streams do not notice"),
     }
 )
 """Short names of the services that can be killed, with the services' own and what is expected."""
@@ -126,7 +127,7 @@ def _drills() -> list[Drill]:
         Drill(
             "poison-spec",
             Fault.POISON_SPEC,
-            "the serving job is upgraded to a specification that cannot run (a source epoch out of range)",
+            "the serving job is upgraded to a specification that cannot run (a negative checkpoint interval)",
             "its starts fail with growing pauses until the circuit opens; with the good specification it "
             "runs again and catches up",
             limit=240.0,  # more than ten minutes of changes are waiting by then

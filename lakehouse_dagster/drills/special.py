@@ -27,8 +27,8 @@ from lakehouse_dagster.streams.checkpoints import CHECKPOINTS, SAVEPOINTS
 from lakehouse_dagster.streams.memory import Event
 
 GARBAGE = b"this is no checkpoint\n" * 64
-POISON_EPOCH = 16
-"""One more than a source position has room for: the job fails at its first record."""
+POISON_INTERVAL_SECONDS = -1
+"""Flink takes no negative interval between checkpoints: the job cannot be submitted."""
 CIRCUIT_SECONDS = 1500.0
 """Five starts with growing pauses in between, and the time each of them takes to fail."""
 REFUSED_RULES = frozenset({"must not run", "refused"})
@@ -265,8 +265,8 @@ def fill(descriptor: int, size: int) -> int:
 
 def _poisoned(contract: Contract) -> Contract:
     # model_copy does not validate: the contract's own checks would refuse what is wanted here.
-    source = contract.pipeline.source.model_copy(update={"epoch": POISON_EPOCH})
-    return replace(contract, pipeline=contract.pipeline.model_copy(update={"source": source}))
+    pipeline = contract.pipeline.model_copy(update={"checkpoint_interval_seconds": POISON_INTERVAL_SECONDS})
+    return replace(contract, pipeline=pipeline)
 
 
 SPECIAL: Mapping[Fault, type[Injected]] = MappingProxyType(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,11 +19,22 @@ from cassandra.cluster import (
 )
 from cassandra.policies import DCAwareRoundRobinPolicy
 from cassandra.protocol import ErrorMessage
-from cassandra.query import SimpleStatement, tuple_factory
+from cassandra.query import SimpleStatement
 
 from lakehouse_dagster.engines.closing import Closing
 from lakehouse_dagster.engines.endpoints import CassandraEndpoint
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
+
+
+def _tuples(_names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(_millis(value) if isinstance(value, datetime) else value for value in row) for row in rows]
+
+
+def _millis(moment: datetime) -> datetime:
+    """The whole millisecond that Cassandra has: the driver makes seconds as a float of it, which is up to
+    30 microseconds off in the year 9999.
+    """
+    return moment + timedelta(microseconds=round(moment.microsecond, -3) - moment.microsecond)
 
 
 class CassandraClient(Closing):
@@ -53,7 +65,7 @@ class CassandraClient(Closing):
             profile = ExecutionProfile(
                 load_balancing_policy=DCAwareRoundRobinPolicy(local_dc=e.datacenter),
                 request_timeout=self._timeout,
-                row_factory=tuple_factory,
+                row_factory=_tuples,
             )
             self._cluster = Cluster(
                 contact_points=[e.host],

@@ -99,6 +99,18 @@ class CouchDbClient:
                 return
             start = rows[page]["id"]
 
+    def docs(self, database: str, ids: Sequence[str], *, page: int = 1000) -> Iterator[dict[str, Any]]:
+        """The living documents of some ids, asked for page by page; ids without one are passed over."""
+        path = f"/{quote(database, safe='')}/_all_docs"
+        for start in range(0, len(ids), page):
+            asked = {"keys": list(ids[start : start + page])}
+            body = self._http.json("POST", path, params={"include_docs": "true"}, json=asked, timeout=120.0)
+            if "rows" not in body:
+                raise EngineError(self.engine, f"POST {path} answered without rows: {str(body)[:200]}")
+            for row in body["rows"]:
+                if row.get("doc") is not None and not (row.get("value") or {}).get("deleted"):
+                    yield row["doc"]
+
     def find(
         self,
         database: str,

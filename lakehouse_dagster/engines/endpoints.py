@@ -43,9 +43,10 @@ class KafkaEndpoint(_Endpoint):
 
 
 class ConnectEndpoint(_Endpoint):
-    """Kafka Connect's REST address."""
+    """Kafka Connect's REST address, and where the worker's metrics are read (empty: nowhere)."""
 
     url: str
+    metrics_url: str = ""
 
 
 class S3Endpoint(_Endpoint):

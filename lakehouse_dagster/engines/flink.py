@@ -373,11 +373,36 @@ class FlinkSubmitter:
         line the client prints. Raises EngineError with the client's last lines when it fails and
         EngineUnavailable when the client environment or the cluster is not there.
         """
+        job_id = self._ask(script, secrets, savepoint, log, timeout)
+        if job_id is None:
+            raise EngineError("flink", f"{script.name} has only statements, so it started no job; execute it")
+        return job_id
+
+    def execute(
+        self,
+        script: Script,
+        secrets: Mapping[str, str],
+        *,
+        log: Callable[[str], None] | None = None,
+        timeout: float = 180.0,
+    ) -> None:
+        """Execute a script of statements only, such as ALTER TABLE; otherwise as `submit`."""
+        self._ask(script, secrets, None, log, timeout)
+
+    def _ask(
+        self,
+        script: Script,
+        secrets: Mapping[str, str],
+        savepoint: str | None,
+        log: Callable[[str], None] | None,
+        timeout: float,
+    ) -> str | None:
+        """Have a client run the script; returns the id of the job that it started, if any."""
         warm = self._warm(script, secrets, savepoint, timeout)
         if warm is not None:
             if log is not None:
-                log(f"{script.name}: submitted by the warm client")
-            return warm
+                log(f"{script.name}: run by the warm client")
+            return _job_id(warm)
         for path in (self.python, self.program, self.flink_home):
             if not path.exists():
                 raise EngineUnavailable("flink", str(path), "run `lakehouse up` to install the Flink client")
@@ -406,14 +431,14 @@ class FlinkSubmitter:
             code, lines = _run(command, environment, timeout, log)
         answer = _answer(lines)
         if code == 0 and "job_id" in answer:
-            return str(answer["job_id"])
+            return _job_id(answer)
         reason = str(answer.get("error") or _reason(lines))
         raise EngineError("flink", f"submitting {script.name} failed (exit code {code}): {reason}")
 
     def _warm(
         self, script: Script, secrets: Mapping[str, str], savepoint: str | None, timeout: float
-    ) -> str | None:
-        """Let the warm client submit the script; None when there is none."""
+    ) -> dict[str, Any] | None:
+        """Let the warm client run the script; returns its answer, None when there is no such client."""
         if self.socket is None:
             return None
         request = {"script": json.loads(script.to_json()), "environ": dict(secrets), "savepoint": savepoint}
@@ -433,8 +458,12 @@ class FlinkSubmitter:
         if not answer:
             raise EngineError("flink", f"submitting {script.name} failed: the warm client has ended")
         if "job_id" in answer:
-            return str(answer["job_id"])
+            return answer
         raise EngineError("flink", f"submitting {script.name} failed: {answer.get('error', answer)}")
+
+
+def _job_id(answer: Mapping[str, Any]) -> str | None:
+    return None if answer["job_id"] is None else str(answer["job_id"])
 
 
 def _connectors(script: Script) -> str:

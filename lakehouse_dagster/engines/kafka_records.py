@@ -27,11 +27,13 @@ _AWAY = (KafkaConnectionError, KafkaTimeoutError, BrokerNotAvailableError, NodeN
 
 @dataclass(frozen=True)
 class Record:
-    """One record of partition 0 of a topic; ``None`` is Kafka's own null."""
+    """One record of partition 0 of a topic; ``None`` is Kafka's own null. Its time is in milliseconds."""
 
     offset: int
     key: bytes | None
     value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    timestamp_ms: int = 0
 
 
 class RecordWriter:
@@ -131,7 +133,11 @@ class TopicReader:
         """The next records, waiting at most that long for the first of them."""
         with _translated(self._bootstrap):
             found = self._consumer.poll(timeout_ms=int(seconds * 1000))
-        return [Record(r.offset, r.key, r.value) for records in found.values() for r in records]
+        return [
+            Record(r.offset, r.key, r.value, tuple(r.headers), r.timestamp)
+            for records in found.values()
+            for r in records
+        ]
 
     def to_end(self) -> Iterator[Record]:
         """All records up to the topic's end as it is now."""

@@ -65,13 +65,14 @@ class SourceSnapshot:
         self._connection = connection
         self.position = position
 
-    def rows(self, select: str) -> Iterator[tuple[Any, ...]]:
+    def rows(self, select: str, args: Sequence[Any] | None = None) -> Iterator[tuple[Any, ...]]:
         """Stream the rows of a SELECT (values as pymysql decodes them), without holding them in memory.
 
+        With `args` the SELECT has a `%s` for each, and any other per cent sign doubled.
         Finish or close one iterator before starting the next: they share a connection.
         """
         with self._client.translated(), closing(self._connection.cursor(SSCursor)) as cursor:
-            cursor.execute(select)
+            cursor.execute(select, args)
             while batch := cursor.fetchmany(2000):
                 yield from batch
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -41,6 +41,8 @@ class PaimonSnapshot:
     total_records: int
     delta_records: int
     watermark: int | None = None
+    added: str | None = None
+    """Name of the list of manifests that tell what this snapshot adds and deletes."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class PaimonTables:
     def __init__(self, paimon: PaimonEndpoint, s3: S3Endpoint, *, store: ObjectStore | None = None) -> None:
         self.warehouse = paimon.warehouse.rstrip("/")
         self.store = store or ObjectStore(s3)
+        self._columns: dict[tuple[str, str, int, str], int] = {}
 
     def close(self) -> None:
         """Close the object store's connections."""
@@ -286,6 +289,48 @@ class PaimonTables:
             bytes=size,
         )
 
+    def added_max(self, database: str, table: str, snapshot: PaimonSnapshot, column: str) -> int | None:
+        """Greatest value of a BIGINT column in the data files that a snapshot adds, by their statistics.
+
+        None where it adds none, or where the statistics leave the column out. Reads the schema at the first
+        call for it (it never changes under its number), the snapshot's list of manifests and each of those.
+        EngineError when they have expired.
+        """
+        # Only needed here; a plain reader of snapshots stays small.
+        import fastavro
+
+        folder = f"{self.location(database, table)}/manifest"
+        if snapshot.added is None:
+            return None
+        at = self._column(database, table, snapshot.schema_id, column)
+        greatest: int | None = None
+        try:
+            lists = fastavro.reader(io.BytesIO(self._required(f"{folder}/{snapshot.added}")))
+            for item in cast(Iterator[dict[str, Any]], lists):
+                raw = self._required(f"{folder}/{item['_FILE_NAME']}")
+                for entry in cast(Iterator[dict[str, Any]], fastavro.reader(io.BytesIO(raw))):
+                    if entry["_KIND"] != 0:  # a file that is taken away
+                        continue
+                    value = stats_max(entry["_FILE"], at, column)
+                    if value is not None:
+                        greatest = value if greatest is None else max(greatest, value)
+        except (ValueError, KeyError) as error:
+            raise EngineError(
+                self.engine, f"a manifest of {database}.{table} cannot be read: {error}"
+            ) from error
+        return greatest
+
+    def _column(self, database: str, table: str, schema_id: int, column: str) -> int:
+        """Where a column is in a version of a table's schema."""
+        known = (database, table, schema_id, column)
+        if known not in self._columns:
+            raw = self._required(f"{self.location(database, table)}/schema/schema-{schema_id}")
+            names = [name for name, _ in parse_schema(raw).columns]
+            if column not in names:
+                raise EngineError(self.engine, f"{database}.{table} has no column {column}")
+            self._columns[known] = names.index(column)
+        return self._columns[known]
+
     def _required(self, location: str) -> bytes:
         raw = self.store.get(location)
         if raw is None:
@@ -298,10 +343,22 @@ def parse_schema(raw: bytes) -> PaimonSchema:
     content = json.loads(raw)
     return PaimonSchema(
         id=content["id"],
-        # A nested type is an object in the file; no table of a contract has one, so any text will differ.
-        columns=tuple((field["name"], str(field["type"])) for field in content["fields"]),
+        columns=tuple((field["name"], _type(field["type"])) for field in content["fields"]),
         primary_keys=tuple(content["primaryKeys"]),
     )
+
+
+def _type(told: str | Mapping[str, Any]) -> str:
+    """A type as SQL writes it; the file has an object for an array, such as that of a VECTOR's numbers.
+
+    No table of a contract has another nested type: it is given as it stands, and so differs from any.
+    """
+    if isinstance(told, str):
+        return told
+    kind = str(told.get("type", ""))
+    if kind.startswith("ARRAY"):
+        return kind.replace("ARRAY", f"ARRAY<{_type(told['element'])}>", 1)
+    return str(told)
 
 
 def parse_snapshot(raw: bytes) -> PaimonSnapshot:
@@ -318,7 +375,31 @@ def parse_snapshot(raw: bytes) -> PaimonSnapshot:
         delta_records=body.get("deltaRecordCount") or 0,
         # Paimon writes Long.MIN_VALUE when the job has no watermark.
         watermark=body["watermark"] if body.get("watermark", -1) and body.get("watermark", -1) > 0 else None,
+        added=body.get("deltaManifestList"),
     )
+
+
+def stats_max(file: dict[str, Any], at: int, column: str) -> int | None:
+    """Greatest value of a BIGINT column by a data file's statistics, as a Paimon manifest holds them.
+
+    ``at`` is the column's place in the table's schema. The statistics are a row of Paimon's own binary form:
+    the number of columns (4 bytes, big-endian), 8 bits of its kind and one per column that is NULL, filled up
+    to whole 8 bytes, then 8 bytes per column (little-endian). None when the column is not among them or all
+    its values are NULL.
+    """
+    columns = file.get("_VALUE_STATS_COLS")
+    if columns is not None:
+        if column not in columns:
+            return None
+        at = columns.index(column)
+    row = file["_VALUE_STATS"]["_MAX_VALUES"]
+    count = int.from_bytes(row[:4], "big")
+    if at >= count:
+        return None
+    if row[4 + (at + 8) // 8] >> ((at + 8) % 8) & 1:
+        return None
+    start = 4 + (count + 71) // 64 * 8 + 8 * at
+    return int.from_bytes(row[start : start + 8], "little", signed=True)
 
 
 def parse_iceberg(raw: bytes, version: int, location: str) -> IcebergState:

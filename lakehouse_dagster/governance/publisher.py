@@ -1,5 +1,7 @@
 """The publisher: makes new Paimon snapshots visible in Nessie, all tables of a pipeline in one commit.
 
+Also the table of the records that could not be carried, so that they can be read with SQL.
+
 `python -m lakehouse_dagster.governance.publisher` is the long-running process; `publish_once` is one round of
 it and can be called by hand or by a Dagster run at any time. Both are idempotent, and a crash at any point is
 harmless: the only write is the one Nessie commit, which either happened or did not.
@@ -18,9 +20,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.contract import Contract, LakePath
 from lakehouse_dagster.contract.errors import ContractError
 from lakehouse_dagster.contract.loader import DEFS_ROOT, discover
+from lakehouse_dagster.contract.names import QUARANTINE_TABLE
 from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.engines.errors import ConflictError, EngineError
 from lakehouse_dagster.engines.nessie import IcebergTable, NessieClient
@@ -195,53 +198,51 @@ class Publisher:
     def _moved(self, contract: Contract, known: PublisherState) -> set[str]:
         """Tables whose metadata version differs from the one remembered: one small read per table."""
         moved = set()
-        for table in contract.tables:
-            path = contract.lake_path(table.name)
+        for table, path in published(contract).items():
             version = self.paimon.iceberg_version(path.database, path.table)
-            if version is not None and version != known.metadata_versions.get(table.name):
-                moved.add(table.name)
+            if version is not None and version != known.metadata_versions.get(table):
+                moved.add(table)
         return moved
 
     def _read(self, contract: Contract, known: PublisherState) -> None:
         """Bring the remembered versions up to date and note the tables that changed."""
-        for gone in set(known.versions) - {table.name for table in contract.tables}:
+        paths = published(contract)
+        for gone in set(known.versions) - set(paths):
             del known.versions[gone]
             known.metadata_versions.pop(gone, None)
-        for table in contract.tables:
-            path = contract.lake_path(table.name)
+        for table, path in paths.items():
             version = self.paimon.iceberg_version(path.database, path.table)
-            if version is None or version == known.metadata_versions.get(table.name):
+            if version is None or version == known.metadata_versions.get(table):
                 continue
-            found = self.read_version(contract, table.name)
+            found = self.read_version(path)
             if found is None:
                 continue
             number, offered = found
-            if offered != known.versions.get(table.name):
-                known.news.add(table.name)
-            known.versions[table.name] = offered
-            known.metadata_versions[table.name] = number
+            if offered != known.versions.get(table):
+                known.news.add(table)
+            known.versions[table] = offered
+            known.metadata_versions[table] = number
 
-    def read_version(
-        self, contract: Contract, table: str, *, attempts: int = 5
-    ) -> tuple[int, TableVersion] | None:
+    def read_version(self, path: LakePath, *, attempts: int = 5) -> tuple[int, TableVersion] | None:
         """The newest publishable version of a table with its metadata number; None when there is none yet.
 
         The metadata object has been read, so it exists. A manifest that expires while its bounds are read
         means that a newer version is there: it is read again, up to `attempts` times.
         """
-        path = contract.lake_path(table)
+        # The quarantine's rows have no position, and were recorded when their records came.
+        committed_at = "recorded_at" if path.table == QUARANTINE_TABLE else "_committed_at"
         for attempt in range(1, attempts + 1):
             state = self.paimon.iceberg(path.database, path.table)
             if state is None:
                 return None
             try:
-                bounds = self.paimon.bounds(state)
+                bounds = self.paimon.bounds(state, committed_at=committed_at)
             except EngineError:
                 if attempt == attempts:
                     raise
                 continue
             return state.version, TableVersion(
-                table=table,
+                table=path.table,
                 key=(path.database, path.table),
                 content=IcebergTable(
                     metadata_location=state.location,
@@ -258,6 +259,15 @@ class Publisher:
                 bytes=bounds.bytes,
             )
         return None
+
+
+def published(contract: Contract) -> dict[str, LakePath]:
+    """Where the lake tables are that readers see, by name: all of the contract, and the quarantine's.
+
+    The latter is there from its first record on: before, there is no version of it that could be published.
+    """
+    found = {table.name: contract.lake_path(table.name) for table in contract.tables}
+    return {**found, contract.quarantine_path.table: contract.quarantine_path}
 
 
 def publish_once(

@@ -41,6 +41,8 @@ them.
 """
 READERS = 16
 """Tables that are read at the same time."""
+PROBE_SECONDS = 60.0
+"""News of the probe's table are told so often at most: its row is written every few seconds by ourselves."""
 ENOUGH_SECONDS = 1.0
 """After this long no further table is begun; the next tick begins with it."""
 
@@ -73,12 +75,15 @@ def collect_tables(
     """
     names = from_turn([table.name for table in contract.tables], cursor.turn)
     enough = time.monotonic() + seconds
+    probe = contract.pipeline.probe.table if contract.pipeline.probe else None
     news: list[str] = []
 
     def ask(name: str) -> tuple[TableStatus | None, str]:
         if len(news) >= most or time.monotonic() > enough:
             return None, _LATE
         mark = cursor.tables.get(name)
+        if name == probe and mark and time.time() * 1000 - mark.committed_ms < PROBE_SECONDS * 1000:
+            return None, ""
         try:
             status = _table(paimon, contract, name, mark)
         except EngineUnavailable:

@@ -30,6 +30,11 @@ def view(pipeline: str, view: str) -> dg.AssetKey:
     return dg.AssetKey([pipeline, "views", view])
 
 
+def proof(pipeline: str, table: str) -> dg.AssetKey:
+    """The proof that every place holds all of a table."""
+    return dg.AssetKey([pipeline, "proof", table])
+
+
 def mart(pipeline: str, mart: str) -> dg.AssetKey:
     """A mart in Trino."""
     return dg.AssetKey([pipeline, "marts", mart])

@@ -22,6 +22,8 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lakehouse_dagster.governance.decision import PREFIX
+
 
 class CursorError(ValueError):
     """A stored cursor that this version cannot read."""
@@ -200,6 +202,9 @@ def lake_news(cursor: LakeCursor, statuses: Sequence[TableStatus]) -> tuple[list
 # --- publication ----------------------------------------------------------------------------------
 
 
+_TABLE_PROPERTIES = f"{PREFIX}.table."
+
+
 @dataclass(frozen=True)
 class Commit:
     """One publication: a Nessie commit over the pipeline's tables."""
@@ -231,24 +236,40 @@ class PublicationNews:
 
 
 def publication_news(
-    cursor: LakeCursor, history: Sequence[Commit]
+    cursor: LakeCursor, history: Sequence[Commit], *, probe: str | None = None
 ) -> tuple[PublicationNews | None, LakeCursor]:
     """Return the publications after the cursor's, given the ``history`` with the newest first, and the new
     cursor.
+
+    Those that moved nothing but the table ``probe`` are no news, only the cursor goes on: the platform itself
+    writes it every few seconds, and marts would be built anew for it.
     """
     fresh: list[Commit] = []
-    found = cursor.published is None
+    reported: Commit | None = None
     for commit in history:
         if commit.hash == cursor.published:
-            found = True
+            reported = commit
             break
         fresh.append(commit)
     if not fresh:
         return None, cursor
     fresh.reverse()
-    return PublicationNews(tuple(fresh), gap=not found), cursor.model_copy(
-        update={"published": fresh[-1].hash}
-    )
+    moved = cursor.model_copy(update={"published": fresh[-1].hash})
+    if probe is not None and reported is not None:
+        own, others = _tables(reported, probe)
+        told = [_tables(commit, probe) for commit in fresh]
+        if all(mine != own and rest == others for mine, rest in told):
+            return None, moved
+    gap = cursor.published is not None and reported is None
+    return PublicationNews(tuple(fresh), gap=gap), moved
+
+
+def _tables(commit: Commit, table: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What a publication tells of that table, and of the others."""
+    mine = f"{_TABLE_PROPERTIES}{table}."
+    told = {name: value for name, value in commit.properties.items() if name.startswith(_TABLE_PROPERTIES)}
+    own = {name: value for name, value in told.items() if name.startswith(mine)}
+    return own, {name: value for name, value in told.items() if name not in own}
 
 
 # --- topics and views -----------------------------------------------------------------------------

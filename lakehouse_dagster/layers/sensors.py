@@ -23,11 +23,17 @@ from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.engines.clients import Clients, ClientSource
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.layers import events
-from lakehouse_dagster.layers.collect import TopicOffsets, collect_publications, collect_tables
+from lakehouse_dagster.layers.collect import (
+    PROBE_SECONDS,
+    TopicOffsets,
+    collect_publications,
+    collect_tables,
+)
 from lakehouse_dagster.layers.observe import (
     CursorError,
     LakeCursor,
     TopicCursor,
+    TopicNews,
     ViewNews,
     bring_forward,
     lake_news,
@@ -158,7 +164,9 @@ def look_at_lake(clients: Clients, contract: Contract, cursor: LakeCursor) -> Fo
             problems.append(f"the next tick goes on with the table {tables.value.turn}")
         found += (events.lake_event(contract.name, item) for item in news)
     if history.value is not None:
-        published, cursor = publication_news(cursor, history.value.commits)
+        published, cursor = publication_news(
+            cursor, history.value.commits, probe=probe.table if (probe := contract.pipeline.probe) else None
+        )
         cursor = cursor.model_copy(update={"head": history.value.head})
         if published:
             found.append(events.publication_event(contract.name, published))
@@ -176,6 +184,8 @@ def look_at_topics(clients: Clients, contract: Contract, cursor: TopicCursor) ->
         return Found([], cursor, problems)
     topics, _ = topic_news(cursor, offsets.value.topics())
     views, _ = view_news(cursor, offsets.value.views((documents.value or {}).get))
+    topics = [item for item in topics if not _too_soon(contract, item.table, item)]
+    views = [item for item in views if not _too_soon(contract, contract.view(item.view).table, item)]
     news, cursor = take(cursor, topics, views, most=ENOUGH_EVENTS)
     if cursor.turn is not None:
         problems.append(f"the next tick goes on with {cursor.turn}")
@@ -186,6 +196,14 @@ def look_at_topics(clients: Clients, contract: Contract, cursor: TopicCursor) ->
         for item in news
     ]
     return Found(found, cursor, problems)
+
+
+def _too_soon(contract: Contract, table: str, item: TopicNews | ViewNews) -> bool:
+    """Whether it is news of less than a minute or so of the probe's table, which is written all the time."""
+    probe = contract.pipeline.probe
+    if probe is None or probe.table != table or item.restarted:
+        return False
+    return item.messages < PROBE_SECONDS / probe.every_seconds
 
 
 def count_documents(clients: Clients, contract: Contract) -> dict[str, int]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.errors import EngineError
@@ -28,7 +30,8 @@ def verify_command(
 ) -> None:
     """Compare every row and column of PIPELINE's source with every place it was copied to.
 
-    Exits 0 when nothing differs, 1 on any difference and 2 when an engine cannot be read.
+    Exits 0 when nothing differs, 1 on any difference, and 2 when an engine cannot be read or a table was
+    left out.
     """
     from lakehouse_dagster.runtime.endpoints import load_endpoints
     from lakehouse_dagster.runtime.submitter import flink_submitter
@@ -45,23 +48,33 @@ def verify_command(
         typer.echo(json_module.dumps(report.to_json()))
     else:
         show(report, Console())
-    raise typer.Exit(EQUAL if report.equal else DIFFERENT)
+    raise typer.Exit(exit_code(report))
+
+
+def exit_code(report: Report) -> int:
+    """The exit code of a report; the worst of what was found."""
+    if report.differs:
+        return DIFFERENT
+    return UNREADABLE if report.left_out else EQUAL
 
 
 def _run(verifier: Verifier, console: Console) -> Report:
-    if not console.is_terminal:
-        verifier.report = _plain(console)
-        return verifier.run()
-    with console.status("verifying") as status:
-        verifier.report = lambda line: status.update(line)
+    with reporter(console, "verifying") as verifier.report:
         return verifier.run()
 
 
-def _plain(console: Console) -> Callable[[str], None]:
+@contextmanager
+def reporter(console: Console, doing: str) -> Iterator[Callable[[str], None]]:
+    """Give what shows a line of progress: in place on a terminal, else one below the other."""
+
     def report(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    return report
+    if not console.is_terminal:
+        yield report
+        return
+    with console.status(doing) as status:
+        yield lambda line: status.update(line)
 
 
 def show(report: Report, console: Console) -> None:
@@ -82,15 +95,21 @@ def show(report: Report, console: Console) -> None:
     console.print(table)
     for reason in report.unsettled:
         console.print(f"[yellow]not settled:[/yellow] {reason}", highlight=False)
+    for name, why in report.left_out.items():
+        console.print(Text(f"not compared: {name}: {why}", "red"), soft_wrap=True)
     for result in report.results:
         _show_examples(result, console)
-    if report.written and not report.equal:
+    if report.written and report.differs:
         newer = sum(result.newer for result in report.results)
         console.print(
             f"[yellow]the source was written during all {report.attempts} comparisons[/yellow] "
             f"({newer} of the differing rows are newer than the snapshot); stop the writers and verify again"
         )
-    verdict = "[green]no difference[/green]" if report.equal else "[red]differences found[/red]"
+    verdict = {
+        EQUAL: "[green]no difference[/green]",
+        DIFFERENT: "[red]differences found[/red]",
+        UNREADABLE: "[red]not everything was compared[/red]",
+    }[exit_code(report)]
     console.print(f"{verdict} at {report.position.file}:{report.position.pos} ({report.seconds:.1f} s)")
 
 

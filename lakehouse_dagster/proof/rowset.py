@@ -22,11 +22,8 @@ BUCKETS = 64
 Kind = Literal["missing", "extra", "different"]
 
 
-def digest(values: Sequence[str | None]) -> bytes:
-    """A 16-byte digest of canonical texts.
-
-    None and every text differ, and so do ("ab", "c") and ("a", "bc").
-    """
+def packed(values: Sequence[str | None]) -> bytes:
+    """Canonical texts as bytes; None and every text differ, and so do ("ab", "c") and ("a", "bc")."""
     parts = []
     for value in values:
         if value is None:
@@ -35,7 +32,33 @@ def digest(values: Sequence[str | None]) -> bytes:
             raw = value.encode("utf-8", "surrogatepass")
             parts.append(b"%d:" % len(raw))
             parts.append(raw)
-    return blake2b(b"".join(parts), digest_size=_DIGEST).digest()
+    return b"".join(parts)
+
+
+def unpacked(content: bytes) -> tuple[str | None, ...]:
+    """The texts behind `packed`."""
+    values: list[str | None] = []
+    at = 0
+    while at < len(content):
+        if content[at : at + 1] == b"-":
+            values.append(None)
+            at += 1
+            continue
+        colon = content.index(b":", at)
+        end = colon + 1 + int(content[at:colon])
+        values.append(content[colon + 1 : end].decode("utf-8", "surrogatepass"))
+        at = end
+    return tuple(values)
+
+
+def digest(values: Sequence[str | None]) -> bytes:
+    """A 16-byte digest of canonical texts; what `packed` tells apart has another one."""
+    return hashed(packed(values))
+
+
+def hashed(content: bytes) -> bytes:
+    """The digest of packed texts."""
+    return blake2b(content, digest_size=_DIGEST).digest()
 
 
 class RowSet(Closing):

@@ -8,13 +8,15 @@ Four waits, in the order of the way a change takes:
    commits its snapshot just after that moment; after the next checkpoint it has);
 4. Nessie shows the Iceberg metadata every table had at that moment, or a newer one.
 
+A table that is stopped (``Contract.stopped``) is not waited for; whoever waits is told so.
+
 The decision is a pure function of observed facts; only `observe` talks to engines.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +28,7 @@ from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.kafka import Partition
 from lakehouse_dagster.engines.mysql import SourcePosition
 from lakehouse_dagster.governance.hold import HoldStore, said
+from lakehouse_dagster.proof.subject import LAKE_PLACES, PlaceName
 
 #: Completed checkpoints to wait for after the groups have committed.
 FURTHER_CHECKPOINTS = 2
@@ -52,6 +55,8 @@ class Facts:
     checkpoints: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     lake: Mapping[str, int] = field(default_factory=dict)
     shown: Mapping[str, int] = field(default_factory=dict)
+    foreign: frozenset[str] = frozenset()
+    """Tables of which Nessie shows what is not ours."""
     connector_state: str = "RUNNING"
     held: str | None = None
 
@@ -62,13 +67,16 @@ class Goal:
 
     `groups` maps each consumer group (which is also its job's name) to the topics it reads. `ends` is set
     when stage 1 is reached, `checkpoints` (job to its id and checkpoint id) when stage 2 is, `lake` (table
-    to metadata number) when stage 3 is.
+    to metadata number) when stage 3 is. `published` is False where stage 4 does not matter: it ends with 3.
+    `foreign` tells that what is not ours counts as shown: whoever compares its rows finds out what it is.
     """
 
     groups: Mapping[str, tuple[str, ...]]
     ends: Mapping[Partition, int] | None = None
     checkpoints: Mapping[str, tuple[str, int]] | None = None
     lake: Mapping[str, int] | None = None
+    published: bool = True
+    foreign: bool = False
 
 
 def advance(goal: Goal, facts: Facts) -> tuple[Goal, tuple[str, ...]]:
@@ -102,9 +110,12 @@ def advance(goal: Goal, facts: Facts) -> tuple[Goal, tuple[str, ...]]:
                 waiting.append(f"job {job} has to complete checkpoint {target} (now at {latest})")
         if waiting:
             return goal, tuple(waiting)
-        goal = replace(goal, lake=dict(facts.lake))
+        goal = replace(goal, lake=dict(facts.lake) if goal.published else {})
     behind = _behind(goal.lake or {}, facts.shown)
-    waiting = [f"Nessie does not show the newest version of {table}" for table in behind]
+    ignored = facts.foreign if goal.foreign else frozenset()
+    waiting = [
+        f"Nessie does not show the newest version of {table}" for table in behind if table not in ignored
+    ]
     # First, because it is why.
     return goal, (facts.held, *waiting) if waiting and facts.held else tuple(waiting)
 
@@ -136,14 +147,17 @@ def _uncommitted(goal: Goal, facts: Facts) -> list[str]:
 
 
 def goal(contract: Contract) -> Goal:
-    """The goal of a pipeline: its two jobs and the topics each reads."""
-    lake = tuple(contract.topic(table.name) for table in contract.tables)
-    served = {view.table for view in contract.views}
-    serving = tuple(contract.topic(table.name) for table in contract.tables if table.name in served)
-    groups = {contract.lake_job: lake}
-    if serving:
-        groups[contract.serving_job] = serving
-    return Goal(groups)
+    """The goal of a pipeline: its two jobs and the topics each reads. Stopped tables belong to none."""
+    lake = tuple(contract.topic(table.name) for table in contract.flowing)
+    served = {view.table for view in contract.flowing_views}
+    serving = tuple(contract.topic(table.name) for table in contract.flowing if table.name in served)
+    groups = {contract.lake_job: lake, contract.serving_job: serving}
+    return Goal({job: topics for job, topics in groups.items() if topics})
+
+
+def stopped_tables(contract: Contract) -> tuple[str, ...]:
+    """One line for each table that is not waited for because it is stopped."""
+    return tuple(f"{table} is stopped and not waited for: {why}" for table, why in contract.stopped.items())
 
 
 def observe(contract: Contract, clients: Clients, gtids: str) -> Facts:
@@ -153,7 +167,7 @@ def observe(contract: Contract, clients: Clients, gtids: str) -> Facts:
     """
     status = clients.connect.status(contract.connector_name)
     missing = _missing(contract, clients, gtids)
-    topics = [contract.topic(table.name) for table in contract.tables]
+    topics = [contract.topic(table.name) for table in contract.flowing]
     ends, begins = clients.kafka.end_offsets(topics), clients.kafka.begin_offsets(topics)
     groups = goal(contract).groups
     committed = {group: clients.kafka.committed(group) for group in groups}
@@ -162,7 +176,7 @@ def observe(contract: Contract, clients: Clients, gtids: str) -> Facts:
         job = clients.flink.find(job_name)
         if job is not None and job.alive:
             checkpoints[job_name] = (job.id, clients.flink.checkpoints(job.id).latest_id or 0)
-    lake, shown = published(contract, clients)
+    lake, shown, foreign = published(contract, clients)
     return Facts(
         missing_gtids=missing,
         ends=ends,
@@ -171,19 +185,22 @@ def observe(contract: Contract, clients: Clients, gtids: str) -> Facts:
         checkpoints=checkpoints,
         lake=lake,
         shown=shown,
+        foreign=frozenset(foreign),
         connector_state=status.state if status else "not there",
         held=_held(contract, clients) if _behind(lake, shown) else None,
     )
 
 
-def published(contract: Contract, clients: Clients) -> tuple[dict[str, int], dict[str, int]]:
+def published(contract: Contract, clients: Clients) -> tuple[dict[str, int], dict[str, int], set[str]]:
     """Numbers of each table's Iceberg metadata: the newest in the lake, and the one Nessie's main shows.
 
-    A table that has none, or that Nessie shows at a place of somebody else's, is absent.
+    A table that has none, or that Nessie shows at a place of somebody else's, is absent; the latter are given
+    by name. So is one that is stopped.
     """
+    foreign: set[str] = set()
     lake: dict[str, int] = {}
     shown: dict[str, int] = {}
-    paths = {table.name: contract.lake_path(table.name) for table in contract.tables}
+    paths = {table.name: contract.lake_path(table.name) for table in contract.flowing}
     for table, path in paths.items():
         version = clients.paimon.iceberg_version(path.database, path.table)
         if version is not None:
@@ -197,7 +214,64 @@ def published(contract: Contract, clients: Clients) -> tuple[dict[str, int], dic
         number = content.metadata_location.removeprefix(prefix).removesuffix(".metadata.json")
         if number.isdigit():
             shown[table] = int(number)
-    return lake, shown
+        else:
+            foreign.add(table)
+    return lake, shown, foreign
+
+
+def place_goal(contract: Contract, place: PlaceName) -> Goal:
+    """The goal of one place alone: the job that writes it, and for Trino the publication too."""
+    groups = goal(contract).groups
+    job = contract.lake_job if place in LAKE_PLACES else contract.serving_job
+    # A job of which all tables are stopped is not waited for.
+    return Goal({job: groups[job]} if job in groups else {}, published=place == "trino", foreign=True)
+
+
+def wait_each(
+    contract: Contract,
+    clients: Clients,
+    gtids: str,
+    places: Iterable[PlaceName],
+    *,
+    timeout: float,
+    report: Callable[[str], None] = lambda _: None,
+) -> Iterator[tuple[PlaceName, tuple[str, ...]]]:
+    """Give each place as soon as everything of the GTID set has arrived in it, with an empty tuple.
+
+    A place where it has not after `timeout` seconds of waiting (what the caller does with a place that was
+    given does not count) comes last, with what is still missing. The source may go on being written: what is
+    waited for was fixed when the connector had read the GTID set. EngineError when an engine cannot be asked.
+    """
+    deadline = time.monotonic() + timeout
+    for line in stopped_tables(contract):
+        report(line)
+    goals = {place: place_goal(contract, place) for place in places}
+    told: tuple[str, ...] = ()
+    while goals:
+        facts = observe(contract, clients, gtids)
+        late = time.monotonic() >= deadline
+        open_: dict[PlaceName, tuple[str, ...]] = {}
+        arrived = []
+        for place, target in goals.items():
+            goals[place], waiting = advance(target, facts)
+            if waiting:
+                open_[place] = waiting
+            else:
+                arrived.append(place)
+        for place in arrived:
+            del goals[place]
+            reading = time.monotonic()
+            yield place, ()
+            deadline += time.monotonic() - reading
+        if late and not arrived:
+            yield from open_.items()
+            return
+        waiting = tuple(dict.fromkeys(line for lines in open_.values() for line in lines))
+        if waiting and waiting != told:
+            told = waiting
+            report("; ".join(waiting))
+        if goals and not arrived:
+            time.sleep(POLL_SECONDS)
 
 
 def settle(
@@ -208,12 +282,14 @@ def settle(
     timeout: float,
     report: Callable[[str], None] = lambda _: None,
 ) -> tuple[str, ...]:
-    """Wait until everything of the GTID set has arrived everywhere.
+    """Wait until everything of the GTID set has arrived everywhere, but for tables that are stopped.
 
     Returns what is still missing after `timeout` seconds: an empty tuple means settled. `report` gets one
     line whenever what is waited for changes. EngineError when an engine cannot be asked.
     """
     deadline = time.monotonic() + timeout
+    for line in stopped_tables(contract):
+        report(line)
     target = goal(contract)
     told: tuple[str, ...] = ()
     while True:

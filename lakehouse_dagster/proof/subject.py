@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -11,7 +11,10 @@ from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.schema import Column
 
 PlaceName = Literal["paimon", "trino", "cassandra", "couchdb"]
+Key = tuple[str | None, ...]
+"""Canonical texts of a projection's key."""
 LAKE_PLACES: tuple[PlaceName, ...] = ("paimon", "trino")
+PLACES: tuple[PlaceName, ...] = (*LAKE_PLACES, "cassandra", "couchdb")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class Projection:
     def names(self) -> tuple[str, ...]:
         """Names of the columns."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def key_columns(self) -> tuple[Column, ...]:
+        """The key's columns, in the key's order."""
+        return tuple(self.columns[at] for at in self.key_positions)
 
     @property
     def key_positions(self) -> tuple[int, ...]:
@@ -81,6 +89,13 @@ class Place(Protocol):
 
     def close(self) -> None:
         """Remove what `prepare` left and close the connections."""
+
+
+class KeyedPlace(Place, Protocol):
+    """A place that can also hand out the rows of some keys."""
+
+    def look_up(self, wanted: Mapping[Subject, Collection[Key]]) -> Iterator[tuple[Subject, PlaceRow]]:
+        """The rows under the wanted keys as they are now, and perhaps rows of other keys too."""
 
 
 def subjects(contract: Contract) -> list[Subject]:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.evolution import policy_of
 from lakehouse_dagster.contract.position import encode, file_number
 from lakehouse_dagster.contract.schema import TableSchema
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.mysql import SourcePosition, SourceSnapshot
+from lakehouse_dagster.proof.freshness_source import quiet
 from lakehouse_dagster.proof.places.cassandra import CassandraPlace
 from lakehouse_dagster.proof.places.couchdb import CouchDbPlace
 from lakehouse_dagster.proof.places.paimon import PaimonPlace
 from lakehouse_dagster.proof.places.trino import TrinoPlace
 from lakehouse_dagster.proof.rowset import Comparison, Kind, RowSet, compare, digest
 from lakehouse_dagster.proof.settle import settle
-from lakehouse_dagster.proof.subject import Place, PlaceName, Projection, Subject, subjects
+from lakehouse_dagster.proof.subject import KeyedPlace, Place, PlaceName, Projection, Subject, subjects
 from lakehouse_dagster.render.mysql import source_select
 
 #: Differing rows that are named per table and place.
@@ -101,6 +103,7 @@ class Report:
     `position` is the point of the source's binary log that was compared. `unsettled` names what had not
     arrived when waiting ended (empty: all had). `written` tells that the source was still being written
     while the last comparison ran, so differences may be changes under way; `attempts` snapshots were taken.
+    `left_out` are tables that were not compared anywhere, each with the reason.
     """
 
     pipeline: str
@@ -110,11 +113,17 @@ class Report:
     written: bool = False
     attempts: int = 1
     seconds: float = 0.0
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def differs(self) -> bool:
+        """True when any row that was compared differs."""
+        return not all(result.comparison.equal for result in self.results)
 
     @property
     def equal(self) -> bool:
-        """True when no row differs anywhere."""
-        return all(result.comparison.equal for result in self.results)
+        """True when every table was compared and no row differs anywhere."""
+        return not self.differs and not self.left_out
 
     def to_json(self) -> dict[str, Any]:
         """As printed by `lakehouse verify --json`."""
@@ -128,17 +137,18 @@ class Report:
                 "written_during_comparison": self.written,
             },
             "unsettled": list(self.unsettled),
+            "left_out": dict(self.left_out),
             "attempts": self.attempts,
             "seconds": round(self.seconds, 1),
             "tables": [result.to_json() for result in self.results],
         }
 
 
-def places(contract: Contract, clients: Clients) -> dict[PlaceName, Place]:
+def places(contract: Contract, clients: Clients) -> dict[PlaceName, KeyedPlace]:
     """All places a pipeline can live in."""
     return {
         "paimon": PaimonPlace(contract, clients.endpoints, clients.submitter, clients.store),
-        "trino": TrinoPlace(contract, clients.trino),
+        "trino": TrinoPlace(contract, clients.trino, clients.paimon),
         "cassandra": CassandraPlace(contract, clients.cassandra),
         "couchdb": CouchDbPlace(clients.couchdb),
     }
@@ -170,12 +180,19 @@ class Verifier:
         `max_attempts` times; the last report then says `written`.
         """
         started = time.monotonic()
-        self._check_schema()
-        for attempt in range(1, self.max_attempts + 1):
-            report = self._attempt()
-            if report.equal or not report.written or attempt == self.max_attempts:
-                break
-            self.report(f"the source was written meanwhile; attempt {attempt + 1} of {self.max_attempts}")
+        left_out = check_schema(self.contract, self.clients)
+        for table, why in left_out.items():
+            self.report(f"{table} is not compared: {why}")
+        tables = [table.name for table in self.contract.tables if table.name not in left_out]
+        if not tables:
+            raise EngineError("mysql", f"no table can be compared: {_listed(left_out)}")
+        # The platform's own row is written all the time; left alone it would differ in every comparison.
+        with quiet(self.contract, self.clients.mysql):
+            for attempt in range(1, self.max_attempts + 1):
+                report = self._attempt(tables)
+                if not report.differs or not report.written or attempt == self.max_attempts:
+                    break
+                self.report(f"the source was written meanwhile; attempt {attempt + 1} of {self.max_attempts}")
         return Report(
             pipeline=report.pipeline,
             position=report.position,
@@ -184,24 +201,12 @@ class Verifier:
             written=report.written,
             attempts=attempt,
             seconds=time.monotonic() - started,
+            left_out=left_out,
         )
 
-    def _check_schema(self) -> None:
-        """Refuse a source whose tables are no longer what the contract has locked."""
+    def _attempt(self, tables: Sequence[str]) -> Report:
         contract = self.contract
-        tables = [table.name for table in contract.tables]
-        live = self.clients.mysql.read_schema(contract.database, tables)
-        changes = [c for name in tables for c in drift(contract.schema(name), live.tables[name])]
-        if changes:
-            raise EngineError(
-                "mysql",
-                "the source is not what the pipeline has locked, so not every column can be compared: "
-                f"{'; '.join(changes)}; run `lakehouse lock {contract.name}` and rebuild what it copies",
-            )
-
-    def _attempt(self) -> Report:
-        contract, wanted = self.contract, subjects(self.contract)
-        tables = [table.name for table in contract.tables]
+        wanted = [subject for subject in subjects(contract) if subject.table in tables]
         with ExitStack() as stack:
             self.report("taking a consistent snapshot of the source")
             snapshot = stack.enter_context(self.clients.mysql.snapshot(contract.database, tables))
@@ -294,12 +299,42 @@ class Verifier:
         return tuple(examples), newer
 
 
-def drift(locked: TableSchema, live: TableSchema) -> list[str]:
-    """How a source table differs from its lock in columns, types and key; empty when it does not."""
+def check_schema(contract: Contract, clients: Clients, tables: Sequence[str] | None = None) -> dict[str, str]:
+    """Return which tables (of all by default) cannot be compared, each with the reason: they are stopped,
+    gone from the source, or no longer what the contract has locked.
+
+    A column that the policy leaves out is no reason.
+    """
+    names = [table.name for table in contract.tables] if tables is None else list(tables)
+    live = clients.mysql.read_schema(contract.database).tables
+    found = {}
+    for name in names:
+        policy = policy_of(contract.pipeline.schema_changes, contract.table(name).schema_changes)
+        if name in contract.stopped:
+            found[name] = f"it is stopped: {contract.stopped[name]}"
+        elif name not in live:
+            found[name] = f"{contract.database} has no such table any more"
+        elif changes := drift(contract.lock.tables[name], live[name], ignore_added=policy.add == "ignore"):
+            found[name] = (
+                "the source is not what the pipeline has locked, so not every column can be compared: "
+                f"{'; '.join(changes)}; see `lakehouse schema diff {contract.name}`"
+            )
+    return found
+
+
+def _listed(left_out: Mapping[str, str]) -> str:
+    return "; ".join(f"{table}: {why}" for table, why in left_out.items())
+
+
+def drift(locked: TableSchema, live: TableSchema, *, ignore_added: bool = False) -> list[str]:
+    """How a source table differs from its lock in columns, types and key; empty when it does not.
+
+    With `ignore_added` a column that the lock does not have is no difference.
+    """
     found = []
     old = {column.name: column.mysql_type for column in locked.columns}
     new = {column.name: column.mysql_type for column in live.columns}
-    for name in old.keys() | new.keys():
+    for name in old.keys() if ignore_added else old.keys() | new.keys():
         if old.get(name) != new.get(name):
             was, now = old.get(name, "absent"), new.get(name, "absent")
             found.append(f"{locked.name}.{name} is {now}, locked as {was}")
@@ -353,9 +388,16 @@ def picker(contract: Contract, projection: Projection) -> tuple[list[int], list[
 
 def source_rows(contract: Contract, snapshot: SourceSnapshot, table: str) -> Iterator[list[str | None]]:
     """Rows of a source table in the snapshot, as canonical texts of all columns."""
-    whole = Projection(table, contract.schema(table).columns, contract.schema(table).primary_key)
-    convert = whole.canonicalizers()
-    for row in snapshot.rows(source_select(contract, table)):
+    yield from canonical_rows(contract, table, snapshot.rows(source_select(contract, table)))
+
+
+def canonical_rows(
+    contract: Contract, table: str, rows: Iterable[Sequence[Any]]
+) -> Iterator[list[str | None]]:
+    """Rows of all columns as MySQL gives them, as canonical texts."""
+    schema = contract.schema(table)
+    convert = Projection(table, schema.columns, schema.primary_key).canonicalizers()
+    for row in rows:
         yield [f(value) for f, value in zip(convert, row, strict=True)]
 
 

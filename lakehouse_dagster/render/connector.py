@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.names import EPOCH_FIELD
+from lakehouse_dagster.render import connect_plugins
 from lakehouse_dagster.render.mysql import snapshot_override
 from lakehouse_dagster.render.topics import MAX_RECORD_BYTES
 
@@ -23,6 +25,11 @@ EVENT_FIELDS: Final = (
     "source.ts_us",
     "source.snapshot",
 )
+
+_SOURCE: Final = "source."
+_TRUNCATE: Final = "truncate"
+_EPOCH: Final = "epoch"
+_EPOCH_SETTING: Final = f"transforms.{_EPOCH}.static.value"
 
 SNAPSHOT_CHUNK_ROWS: Final = 2048
 """Rows that a re-snapshot reads at a time, and that Connect holds in memory meanwhile."""
@@ -51,7 +58,7 @@ def connector(contract: Contract, *, mysql_host: str, mysql_port: int, kafka_boo
     """
     database = re.escape(contract.database)
     config = {
-        "connector.class": "io.debezium.connector.mysql.MySqlConnector",
+        "connector.class": connect_plugins.CONNECTOR,
         "tasks.max": "1",
         "topic.prefix": contract.name,
         "database.hostname": mysql_host,
@@ -71,6 +78,12 @@ def connector(contract: Contract, *, mysql_host: str, mysql_port: int, kafka_boo
         "event.converting.failure.handling.mode": "fail",
         "event.processing.failure.handling.mode": "fail",
         "inconsistent.schema.handling.mode": "fail",
+        # Two-digit years are no business of a copy.
+        "enable.time.adjuster": "false",
+        "schema.history.internal.skip.unparseable.ddl": "false",
+        "errors.tolerance": "none",
+        # A TRUNCATE, skipped by default, is told like any change.
+        "skipped.operations": "none",
         "tombstones.on.delete": "false",
         "include.schema.changes": "true",
         "provide.transaction.metadata": "true",
@@ -92,16 +105,21 @@ def connector(contract: Contract, *, mysql_host: str, mysql_port: int, kafka_boo
         "key.converter": "org.apache.kafka.connect.json.JsonConverter",
         "key.converter.schemas.enable": "false",
         "key.converter.decimal.format": "NUMERIC",
+        # NULL is NULL: by default it becomes the column's default, now and in the flattening below.
+        "key.converter.replace.null.with.default": "false",
         "value.converter": "org.apache.kafka.connect.json.JsonConverter",
         "value.converter.schemas.enable": "false",
         "value.converter.decimal.format": "NUMERIC",
+        "value.converter.replace.null.with.default": "false",
         "producer.override.compression.type": "lz4",
         "producer.override.linger.ms": "20",
         "producer.override.batch.size": "262144",
         "producer.override.max.request.size": str(MAX_RECORD_BYTES),
     }
-    config |= _flattening(contract)
+    config |= _transforms(contract)
     config |= _overrides(contract)
+    config |= _texts(contract)
+    config |= _keys(contract)
     return Connector(name=contract.connector_name, config=config)
 
 
@@ -110,10 +128,11 @@ def _server_id(contract: Contract) -> int:
     return 100_000 + zlib.crc32(contract.name.encode()) % 1_000_000
 
 
-def _flattening(contract: Contract) -> dict[str, str]:
-    """One flattening per set of before-images: tables that need none share one.
+def _transforms(contract: Contract) -> dict[str, str]:
+    """A TRUNCATE becomes a record, then rows are flattened: once per set of before-images, tables that need
+    none share one. Last each record is told its epoch: jobs may read those of an older one again at any time.
 
-    A predicate keeps it away from the DDL, transaction and heartbeat topics.
+    Predicates keep all of it away from the DDL, transaction and heartbeat topics.
     """
     plain = [table.name for table in contract.tables if not contract.before_columns(table.name)]
     groups: list[tuple[str, list[str], tuple[str, ...]]] = [("flatten", plain, ())] if plain else []
@@ -122,22 +141,60 @@ def _flattening(contract: Contract) -> dict[str, str]:
         for table in contract.tables
         if contract.before_columns(table.name)
     ]
+    everything = [table.name for table in contract.tables]
+    names = [_TRUNCATE, *(name for name, _, _ in groups), _EPOCH]
     config = {
-        "transforms": ",".join(name for name, _, _ in groups),
-        "predicates": ",".join(name for name, _, _ in groups),
+        "transforms": ",".join(names),
+        "predicates": ",".join(names),
+        **_predicate(contract, _TRUNCATE, everything),
+        f"transforms.{_TRUNCATE}.type": connect_plugins.TRUNCATE_RECORD,
+        f"transforms.{_TRUNCATE}.predicate": _TRUNCATE,
+        f"transforms.{_TRUNCATE}.source.fields": ",".join(
+            name.removeprefix(_SOURCE) for name in EVENT_FIELDS if name.startswith(_SOURCE)
+        ),
     }
     for name, tables, before in groups:
         config |= {
-            f"predicates.{name}.type": "org.apache.kafka.connect.transforms.predicates.TopicNameMatches",
-            f"predicates.{name}.pattern": _any_of(contract.topic(table) for table in tables),
+            **_predicate(contract, name, tables),
             f"transforms.{name}.type": "io.debezium.transforms.ExtractNewRecordState",
             f"transforms.{name}.predicate": name,
             f"transforms.{name}.delete.tombstone.handling.mode": "rewrite",
+            f"transforms.{name}.replace.null.with.default": "false",
             f"transforms.{name}.add.fields": ",".join(
                 (*EVENT_FIELDS, *(f"before.{column}" for column in before))
             ),
         }
-    return config
+    return config | {
+        **_predicate(contract, _EPOCH, everything),
+        f"transforms.{_EPOCH}.type": "org.apache.kafka.connect.transforms.InsertField$Value",
+        f"transforms.{_EPOCH}.predicate": _EPOCH,
+        f"transforms.{_EPOCH}.replace.null.with.default": "false",
+        f"transforms.{_EPOCH}.static.field": EPOCH_FIELD,
+        _EPOCH_SETTING: str(contract.epoch),
+    }
+
+
+def epoch_of(config: Mapping[str, str]) -> int:
+    """The epoch in which a connector of this configuration reads."""
+    text = config.get(_EPOCH_SETTING, "0")
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _keys(contract: Contract) -> dict[str, str]:
+    """The keys of tables that have none in the source."""
+    declared = [
+        f"{re.escape(contract.database)}\\.{re.escape(table.name)}:{','.join(table.primary_key)}"
+        for table in contract.tables
+        if table.primary_key
+    ]
+    return {"message.key.columns": ";".join(declared)} if declared else {}
+
+
+def _predicate(contract: Contract, name: str, tables: Iterable[str]) -> dict[str, str]:
+    return {
+        f"predicates.{name}.type": "org.apache.kafka.connect.transforms.predicates.TopicNameMatches",
+        f"predicates.{name}.pattern": _any_of(contract.topic(table) for table in tables),
+    }
 
 
 def _overrides(contract: Contract) -> dict[str, str]:
@@ -149,9 +206,20 @@ def _overrides(contract: Contract) -> dict[str, str]:
     return {
         key: ",".join(f"{contract.database}.{name}" for name in needed),
         **{f"{key}.{contract.database}.{name}": select for name, select in needed.items()},
-        # A re-snapshot takes no such statement. With a size given, Debezium reads through cursors of the
-        # server, whose binary protocol keeps all digits of a FLOAT.
-        "snapshot.fetch.size": str(SNAPSHOT_CHUNK_ROWS),
+    }
+
+
+def _texts(contract: Contract) -> dict[str, str]:
+    """The columns of dates that are carried as text."""
+    columns = [
+        f"{contract.database}.{table.name}.{column}" for table in contract.tables for column in table.as_text
+    ]
+    if not columns:
+        return {}
+    return {
+        "converters": "exact",
+        "exact.type": connect_plugins.TEXT_CONVERTER,
+        "exact.text.columns": ",".join(columns),
     }
 
 

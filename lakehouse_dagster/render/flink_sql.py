@@ -14,9 +14,11 @@ from typing import Final
 
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.model import View
+from lakehouse_dagster.contract.names import WIRE_PREFIX
 from lakehouse_dagster.contract.schema import Column
 from lakehouse_dagster.contract.types import TypeMapping, mapping
 from lakehouse_dagster.render import paimon, quoting
+from lakehouse_dagster.render.topics import MAX_DEAD_LETTER_BYTES
 
 CHECKPOINTS: Final = "s3://lake/flink/checkpoints"
 SAVEPOINTS: Final = "s3://lake/flink/savepoints"
@@ -27,7 +29,10 @@ _FUNCTION: Final = (
 )
 _DELETED: Final = "`__deleted`"
 
-#: Fields of a flattened record besides the table's own columns, and their Flink types.
+_CARRIED: Final = "`__error` IS NULL"
+
+#: Fields of a flattened record besides the table's own columns, and their Flink types; and what the format
+#: says of a record that it cannot carry.
 _EVENT_COLUMNS: Final = (
     ("__op", "STRING"),
     ("__deleted", "BOOLEAN"),
@@ -36,6 +41,18 @@ _EVENT_COLUMNS: Final = (
     ("__source_row", "BIGINT"),
     ("__source_gtid", "STRING"),
     ("__source_ts_us", "BIGINT"),
+    ("__source_epoch", "INT"),
+    ("__error", "STRING"),
+    ("__raw", "BYTES"),
+)
+
+#: Where a record was found, and its key: only the quarantine asks.
+_RECORD_COLUMNS: Final = (
+    ("__topic", "STRING METADATA FROM 'topic' VIRTUAL"),
+    ("__partition", "INT METADATA FROM 'partition' VIRTUAL"),
+    ("__offset", "BIGINT METADATA FROM 'offset' VIRTUAL"),
+    ("__timestamp", "TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL"),
+    ("__key", "BYTES"),
 )
 
 
@@ -49,6 +66,7 @@ class FlinkScript:
         statements: DDL, to be executed one by one.
         inserts: INSERT statements that run together as one job.
         wait: Whether to wait for the job's end (batch jobs).
+        statements_only: Whether there is no job, only what the statements do by themselves.
     """
 
     name: str
@@ -56,6 +74,7 @@ class FlinkScript:
     statements: tuple[str, ...]
     inserts: tuple[str, ...]
     wait: bool = False
+    statements_only: bool = False
 
     def to_json(self) -> str:
         """The script as JSON, keys sorted."""
@@ -65,6 +84,7 @@ class FlinkScript:
             "statements": list(self.statements),
             "inserts": list(self.inserts),
             "wait": self.wait,
+            **({"statements_only": True} if self.statements_only else {}),
         }
         return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -91,9 +111,9 @@ def _digest(text: str) -> str:
 
 
 def lake_script(contract: Contract) -> FlinkScript:
-    """The job that copies every table's topic into its lake table."""
+    """The job that copies the topic of every table that flows into its lake table."""
     group = contract.lake_job
-    tables = [table.name for table in contract.tables]
+    tables = [table.name for table in contract.flowing]
     return FlinkScript(
         name=contract.lake_job,
         settings=_streaming_settings(contract, contract.lake_job),
@@ -102,29 +122,33 @@ def lake_script(contract: Contract) -> FlinkScript:
             paimon.catalog(),
             paimon.database(contract),
             *(paimon.table(contract, table) for table in tables),
-            *(source_table(contract, table, group) for table in tables),
+            paimon.quarantine(contract),
+            *(source_table(contract, table, group, located=True) for table in tables),
+            _dead_letters(contract),
         ),
-        inserts=tuple(_lake_insert(contract, table) for table in tables),
+        inserts=(
+            *(_lake_insert(contract, table) for table in tables),
+            _quarantine_insert(contract, tables),
+            _dead_letter_insert(tables),
+        ),
     )
 
 
 def serving_script(contract: Contract) -> FlinkScript | None:
-    """The job that keeps the serving views up to date; None when the contract has no views."""
-    if not contract.views:
+    """The job that keeps the serving views up to date; None when no table that flows has any."""
+    views = contract.flowing_views
+    if not views:
         return None
-    tables = [table.name for table in contract.tables if contract.views_of(table.name)]
+    tables = [table.name for table in contract.flowing if contract.views_of(table.name)]
     return FlinkScript(
         name=contract.serving_job,
         settings=_streaming_settings(contract, contract.serving_job),
         statements=(
             _FUNCTION,
-            *(
-                source_table(contract, table, contract.serving_job, contract.before_columns(table))
-                for table in tables
-            ),
-            *(_sink_table(contract, view) for view in contract.views),
+            *(source_table(contract, table, contract.serving_job) for table in tables),
+            *(_sink_table(contract, view) for view in views),
         ),
-        inserts=tuple(_serving_insert(contract, view) for view in contract.views),
+        inserts=tuple(_serving_insert(contract, view) for view in views),
     )
 
 
@@ -134,21 +158,32 @@ def scripts(contract: Contract) -> tuple[FlinkScript, ...]:
     return (lake_script(contract),) if serving is None else (lake_script(contract), serving)
 
 
-def source_table(contract: Contract, table: str, group: str, before: Sequence[str] = ()) -> str:
+def source_table(contract: Contract, table: str, group: str, *, located: bool = False) -> str:
     """CREATE TEMPORARY TABLE over a table's topic.
+
+    Both jobs declare the same columns, the before-images too that only views need: what one job cannot carry,
+    the other one does not carry either.
+
+    No column is NOT NULL, because all are NULL in a record that cannot be carried; the format itself sees to
+    it that a carried record has its key.
 
     Args:
         contract: The pipeline.
         table: The source table.
         group: Consumer group.
-        before: Columns whose before-images are read too; they have to travel (``contract.before_columns``).
+        located: Whether each record's place in the topic and its key are read too.
     """
     schema = contract.schema(table)
-    columns = [(column.name, mapping(column).flink_source) for column in schema.columns]
+    own = {column.name: mapping(column) for column in schema.columns}
+    own |= {
+        f"{WIRE_PREFIX}before_{name}": mapping(schema.column(name)) for name in contract.before_columns(table)
+    }
+    columns = [(name, carried.lake) for name, carried in own.items()]
     columns += _EVENT_COLUMNS
-    columns += [(f"__before_{name}", mapping(schema.column(name)).flink_source) for name in before]
+    if located:
+        columns += _RECORD_COLUMNS
     body = ",\n".join(f"  {quoting.flink(name)} {kind}" for name, kind in columns)
-    pairs = (
+    pairs = [
         ("connector", "kafka"),
         ("topic", contract.topic(table)),
         ("properties.bootstrap.servers", "${KAFKA_BOOTSTRAP}"),
@@ -158,13 +193,21 @@ def source_table(contract: Contract, table: str, group: str, before: Sequence[st
         # applied after a later delete would bring the row back.
         ("scan.startup.mode", "group-offsets"),
         ("properties.auto.offset.reset", "earliest"),
-        ("format", "json"),
-        # Records from before a column was added lack it: it is NULL there.
-        ("json.fail-on-missing-field", "false"),
-        ("json.ignore-parse-errors", "false"),
-        ("json.timestamp-format.standard", "ISO-8601"),
-    )
+        ("format", "lakehouse-record"),
+        ("lakehouse-record.columns", _compact({name: carried.kind for name, carried in own.items()})),
+        ("lakehouse-record.required", _compact(schema.primary_key)),
+    ]
+    if located:
+        pairs += [
+            ("key.format", "raw"),
+            ("key.fields", "__key"),
+            ("value.fields-include", "EXCEPT_KEY"),
+        ]
     return f"CREATE TEMPORARY TABLE {_source(table)} (\n{body}\n) WITH (\n{quoting.options(pairs)}\n)"
+
+
+def _compact(content: object) -> str:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def _streaming_settings(contract: Contract, job: str) -> dict[str, str]:
@@ -200,8 +243,9 @@ def _serving(view: View) -> str:
     return quoting.flink(f"serving_{view.name}")
 
 
-def _position(contract: Contract) -> str:
-    return f"source_position({contract.epoch}, `__source_file`, `__source_pos`, `__source_row`)"
+def _position() -> str:
+    # The record's own epoch, not the contract's: records of older ones may be read again at any time.
+    return "source_position(COALESCE(`__source_epoch`, 0), `__source_file`, `__source_pos`, `__source_row`)"
 
 
 def _committed_at() -> str:
@@ -212,20 +256,68 @@ def _committed_at() -> str:
     )
 
 
-def _from_wire(column: Column, name: str | None = None) -> str:
-    return mapping(column).from_wire.replace("{}", quoting.flink(name or column.name))
-
-
 def _lake_insert(contract: Contract, table: str) -> str:
-    values = [_from_wire(column) for column in contract.schema(table).columns]
+    values = [quoting.flink(column.name) for column in contract.schema(table).columns]
     values += [
-        _position(contract),
+        _position(),
         "`__source_gtid`",
         _committed_at(),
         f"CASE WHEN {_DELETED} THEN '-D' ELSE '+I' END",
     ]
     body = ",\n".join(f"  {value}" for value in values)
-    return f"INSERT INTO {paimon.table_name(contract, table)}\nSELECT\n{body}\nFROM {_source(table)}"
+    # By name: the lake keeps the order in which its columns came to be.
+    names = ", ".join(quoting.flink(name) for name, _ in paimon.columns(contract, table))
+    return (
+        f"INSERT INTO {paimon.table_name(contract, table)} ({names})\n"
+        f"SELECT\n{body}\nFROM {_source(table)}\nWHERE {_CARRIED}"
+    )
+
+
+def _quarantine_insert(contract: Contract, tables: Sequence[str]) -> str:
+    names = ("__topic", "__partition", "__offset", "__error", "__key", "__raw")
+    body = ",\n".join(f"  {quoting.flink(name)}" for name in names)
+    selects = (
+        f"SELECT\n{body},\n  CAST(`__timestamp` AS TIMESTAMP(6))\n"
+        f"FROM {_source(table)}\nWHERE NOT ({_CARRIED})"
+        for table in tables
+    )
+    return f"INSERT INTO {paimon.quarantine_name(contract)}\n" + "\nUNION ALL\n".join(selects)
+
+
+def _dead_letters(contract: Contract) -> str:
+    pairs = (
+        ("connector", "kafka"),
+        ("topic", contract.dead_letter_topic),
+        ("properties.bootstrap.servers", "${KAFKA_BOOTSTRAP}"),
+        ("properties.max.request.size", str(MAX_DEAD_LETTER_BYTES)),
+        ("key.format", "raw"),
+        ("key.fields", "record_key"),
+        ("value.format", "raw"),
+        ("value.fields-include", "EXCEPT_KEY"),
+        # Written again after a restart, it is the same record by its headers.
+        ("sink.delivery-guarantee", "at-least-once"),
+    )
+    return (
+        "CREATE TEMPORARY TABLE `dead_letters` (\n  `record_key` BYTES,\n  `raw` BYTES,\n"
+        f"  `headers` MAP<STRING, BYTES> METADATA\n) WITH (\n{quoting.options(pairs)}\n)"
+    )
+
+
+def _dead_letter_insert(tables: Sequence[str]) -> str:
+    headers = ", ".join(
+        f"'{name}', CAST({value} AS BYTES)"
+        for name, value in (
+            ("reason", "`__error`"),
+            ("topic", "`__topic`"),
+            ("partition", "CAST(`__partition` AS STRING)"),
+            ("offset", "CAST(`__offset` AS STRING)"),
+        )
+    )
+    selects = (
+        f"SELECT\n  `__key`,\n  `__raw`,\n  MAP[{headers}]\nFROM {_source(table)}\nWHERE NOT ({_CARRIED})"
+        for table in tables
+    )
+    return "INSERT INTO `dead_letters`\n" + "\nUNION ALL\n".join(selects)
 
 
 def _sink_type(view: View, carried: TypeMapping) -> str:
@@ -233,7 +325,7 @@ def _sink_type(view: View, carried: TypeMapping) -> str:
 
 
 def _sink_value(view: View, column: Column, name: str | None = None) -> str:
-    value = _from_wire(column, name)
+    value = quoting.flink(name or column.name)
     return mapping(column).to_cassandra.replace("{}", value) if view.engine == "cassandra" else value
 
 
@@ -271,11 +363,11 @@ def _sink_table(contract: Contract, view: View) -> str:
 
 def _serving_insert(contract: Contract, view: View) -> str:
     columns = contract.view_columns(view)
-    values = [*(_sink_value(view, column) for column in columns), _DELETED, _position(contract)]
+    values = [*(_sink_value(view, column) for column in columns), _DELETED, _position()]
     insert = (
         f"INSERT INTO {_serving(view)}\nSELECT\n"
         + ",\n".join(f"  {value}" for value in values)
-        + f"\nFROM {_source(view.table)}"
+        + f"\nFROM {_source(view.table)}\nWHERE {_CARRIED}"
     )
     moving = contract.moving_key_columns(view)
     if not moving:
@@ -290,6 +382,6 @@ def _serving_insert(contract: Contract, view: View) -> str:
     moved = " OR ".join(f"{quoting.flink(f'__before_{name}')} <> {quoting.flink(name)}" for name in moving)
     return (
         f"{insert}\nUNION ALL\nSELECT\n"
-        + ",\n".join(f"  {value}" for value in (*before, "TRUE", _position(contract)))
-        + f"\nFROM {_source(view.table)}\nWHERE `__op` = 'u' AND ({moved})"
+        + ",\n".join(f"  {value}" for value in (*before, "TRUE", _position()))
+        + f"\nFROM {_source(view.table)}\nWHERE {_CARRIED} AND `__op` = 'u' AND ({moved})"
     )

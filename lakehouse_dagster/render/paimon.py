@@ -19,11 +19,19 @@ AUDIT_COLUMNS: Final = (
 )
 """Columns every lake table carries besides the source's: name and Flink type."""
 
-TABLE_OPTIONS: Final = (
+QUARANTINE_COLUMNS: Final = (
+    ("topic", "STRING NOT NULL"),
+    ("partition", "INT NOT NULL"),
+    ("offset", "BIGINT NOT NULL"),
+    ("reason", "STRING"),
+    ("record_key", "BYTES"),
+    ("raw", "BYTES"),
+    ("recorded_at", "TIMESTAMP(6)"),
+)
+"""Columns of the table of the records that could not be carried; the first three are its key."""
+
+_PUBLISHED_OPTIONS: Final = (
     ("bucket", "1"),
-    # Of two versions of a row the one with the higher source position wins, whatever the order of arrival.
-    ("sequence.field", "_position"),
-    ("rowkind.field", "_op"),
     # Iceberg readers see compacted files only, so every commit is compacted.
     ("full-compaction.delta-commits", "1"),
     ("metadata.iceberg.storage", "table-location"),
@@ -36,6 +44,13 @@ TABLE_OPTIONS: Final = (
     ("snapshot.expire.execution-mode", "async"),
     # Every commit reads all manifests, and with the usual 30 there are about 15 small ones at any time.
     ("manifest.merge-min-count", "5"),
+)
+
+TABLE_OPTIONS: Final = (
+    # Of two versions of a row the one with the higher source position wins, whatever the order of arrival.
+    ("sequence.field", "_position"),
+    ("rowkind.field", "_op"),
+    *_PUBLISHED_OPTIONS,
 )
 
 
@@ -61,6 +76,24 @@ def table_name(contract: Contract, table: str) -> str:
     """Quoted full name of a lake table inside Flink scripts."""
     path = contract.lake_path(table)
     return quoting.flink(CATALOG, path.database, path.table)
+
+
+def quarantine_name(contract: Contract) -> str:
+    """Quoted full name of the quarantine's table inside Flink scripts."""
+    path = contract.quarantine_path
+    return quoting.flink(CATALOG, path.database, path.table)
+
+
+def quarantine(contract: Contract) -> str:
+    """CREATE TABLE of the records that could not be carried; a record read twice is there once."""
+    lines = [f"  {quoting.flink(name)} {kind}" for name, kind in QUARANTINE_COLUMNS]
+    key = ", ".join(quoting.flink(name) for name, _ in QUARANTINE_COLUMNS[:3])
+    lines.append(f"  PRIMARY KEY ({key}) NOT ENFORCED")
+    body = ",\n".join(lines)
+    return (
+        f"CREATE TABLE IF NOT EXISTS {quarantine_name(contract)} (\n{body}\n)"
+        f" WITH (\n{quoting.options(_PUBLISHED_OPTIONS)}\n)"
+    )
 
 
 def columns(contract: Contract, table: str) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lakehouse_dagster.contract.contract import Contract
-from lakehouse_dagster.contract.names import WIRE_PREFIX
+from lakehouse_dagster.contract.names import EPOCH_FIELD, WIRE_PREFIX
 from lakehouse_dagster.contract.wire import to_wire
 
 REPAIR: Final = "repair"
@@ -77,6 +77,8 @@ def _record(contract: Contract, table: str, row: Row, op: str, at: At, before: R
     }
     for name in contract.before_columns(table):
         body[f"{WIRE_PREFIX}before_{name}"] = to_wire(schema.column(name), before.get(name))
+    # Connect adds it last, and as text.
+    body[EPOCH_FIELD] = str(contract.epoch)
     key = {name: values[name] for name in schema.primary_key}
     return WireRecord(contract.topic(table), _json(key), _json(body))
 

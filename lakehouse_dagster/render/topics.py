@@ -12,8 +12,13 @@ from typing import Final
 
 from lakehouse_dagster.contract.contract import Contract
 
-MAX_RECORD_BYTES: Final = 20 * 1024 * 1024
-"""Largest record, in bytes: a row with a MEDIUMBLOB of 16 MiB does not fit, one with 14 MiB does (base64)."""
+MAX_RECORD_BYTES: Final = 24 * 1024 * 1024
+"""Largest record, in bytes: a value of 16 MiB fits, in base64 too, with some columns beside it. A larger one
+stops the connector, which says so.
+"""
+
+MAX_DEAD_LETTER_BYTES: Final = MAX_RECORD_BYTES + 1024 * 1024
+"""Largest record of the dead-letter topic, in bytes: a record as it came, and what was wrong with it."""
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 _FOREVER: Final = "-1"
@@ -42,19 +47,21 @@ def topics(contract: Contract) -> tuple[TopicSpec, ...]:
         _topic(contract.transaction_topic, retention_ms=str(7 * _DAY_MS)),
         _topic(contract.heartbeat_topic, retention_ms=str(_DAY_MS)),
         _topic(contract.notification_topic, retention_ms=str(7 * _DAY_MS)),
+        # Somebody has to decide about each of them.
+        _topic(contract.dead_letter_topic, retention_ms=_FOREVER, max_bytes=MAX_DEAD_LETTER_BYTES),
         # The connector cannot resume without the whole history.
         _topic(contract.schema_history_topic, retention_ms=_FOREVER),
     )
 
 
-def _topic(name: str, *, retention_ms: str) -> TopicSpec:
+def _topic(name: str, *, retention_ms: str, max_bytes: int = MAX_RECORD_BYTES) -> TopicSpec:
     return TopicSpec(
         name=name,
         config={
             "cleanup.policy": "delete",
             # The producer compresses (lz4); the broker keeps batches as they come.
             "compression.type": "producer",
-            "max.message.bytes": str(MAX_RECORD_BYTES),
+            "max.message.bytes": str(max_bytes),
             "retention.bytes": _FOREVER,
             "retention.ms": retention_ms,
         },

@@ -100,11 +100,15 @@ class NpmProject:
 
 @dataclass(frozen=True)
 class OwnJar:
-    """A Maven module of this repository, built to `target/NAME`; `properties` are passed to Maven."""
+    """A Maven module of this repository, built to `target/NAME`; `properties` are passed to Maven.
+
+    The jar goes into the folder `into`.
+    """
 
     folder: str
     jar: str
     properties: Mapping[str, str]
+    into: str = "."
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ def bundles(versions: Versions) -> dict[str, Bundle]:
                 title="Kafka, Kafka Connect, Debezium",
                 version=kafka,
                 lane="maven",
-                mebibytes=200,
+                mebibytes=250,
                 parts=(
                     Jars(
                         into="libs",
@@ -186,7 +190,27 @@ def bundles(versions: Versions) -> dict[str, Bundle]:
                             "com.github.luben:*",
                         ),
                     ),
+                    # Not among the worker's libraries: the JVM loads it by itself, under this name.
+                    Jars(
+                        into="agents",
+                        coordinates=(
+                            f"io.prometheus.jmx:jmx_prometheus_javaagent:{versions['JMX_EXPORTER_VERSION']}",
+                        ),
+                        transitive=False,
+                        rename="jmx_prometheus_javaagent.jar",
+                    ),
+                    # In the plugin's own folder: it extends the plugin's classes, so it needs their loader.
+                    OwnJar(
+                        folder="connect_plugins/converters",
+                        jar="lakehouse-connect-plugins.jar",
+                        properties={
+                            "debezium.version": versions["DEBEZIUM_VERSION"],
+                            "kafka.version": kafka,
+                        },
+                        into="plugins/debezium-mysql",
+                    ),
                 ),
+                inputs=("connect_plugins/converters",),
             ),
             Bundle(
                 name="cassandra",

@@ -24,6 +24,8 @@ from lakehouse_dagster.runtime.settings import Settings
 MYSQL_USER = "lakehouse"
 MYSQL_CDC_USER = "debezium"
 MYSQL_DATABASE = "airline"
+MYSQL_DATABASES = (MYSQL_DATABASE, "canary")
+"""The databases of the samples; the application's user may write them."""
 POSTGRES_SUPERUSER = "postgres"
 POSTGRES_DAGSTER = "dagster"
 POSTGRES_NESSIE = "nessie"
@@ -63,7 +65,9 @@ def build_endpoints(settings: Settings, secrets: Secrets) -> Endpoints:
             database=POSTGRES_DAGSTER,
         ),
         kafka=KafkaEndpoint(bootstrap=f"{HOST}:{settings.port('kafka')}"),
-        connect=ConnectEndpoint(url=settings.url("connect")),
+        connect=ConnectEndpoint(
+            url=settings.url("connect"), metrics_url=f"{settings.url('connect-metrics')}/metrics"
+        ),
         s3=S3Endpoint(
             endpoint=settings.url("minio"),
             access_key=secrets.s3_access_key.get_secret_value(),

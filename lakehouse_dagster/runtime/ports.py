@@ -14,6 +14,7 @@ DEFAULT_PORTS: Mapping[str, int] = MappingProxyType(
         "kafka": 19092,
         "kafka-controller": 19093,
         "connect": 18083,
+        "connect-metrics": 19201,
         "minio": 19000,
         "nessie": 19120,
         "nessie-management": 19121,
@@ -27,6 +28,7 @@ DEFAULT_PORTS: Mapping[str, int] = MappingProxyType(
         "cassandra-jmx": 17199,
         "couchdb": 15984,
         "trino": 18080,
+        "prober": 19200,
         "dagster": 13000,
         "dagster-code": 13001,
     }

@@ -6,6 +6,7 @@ What is where below `installation(home, NAME).root`:
 |------------|---------------------------------------------------------------------------------------|
 | mysql      | `bin/{mysqld,mysql,mysqladmin}` (launchers); `basedir messages charsets plugins` (links) |
 | kafka      | `libs/*.jar` (broker, storage tool, Connect worker); `plugins/debezium-mysql/*.jar`   |
+|            | (Debezium, and `lakehouse-connect-plugins.jar`, which makes it exact)                 |
 | cassandra  | `lib/*.jar` (daemon and nodetool)                                                     |
 | minio      | `bin/minio`                                                                           |
 | nessie     | `nessie-quarkus-runner.jar` (needs Java 25)                                           |
@@ -302,6 +303,9 @@ def install_bundle(bundle: Bundle, context: Context) -> str | None:
                 install_npm_project(part, context)
             case OwnJar():
                 build_own_jar(part, context)
+                folder = context.target / part.into
+                folder.mkdir(parents=True, exist_ok=True)
+                (context.target / part.jar).rename(folder / part.jar)
             case FlinkHome():
                 install_flink_home(part, context)
     return version

@@ -272,8 +272,9 @@ class _Actor:
 
     def rewind(self, target: RewindTarget) -> Outcome:
         memory, seen = self._look()
-        if seen.facts.unreachable is not None:
-            raise EngineError("flink", seen.facts.unreachable)
+        for why in (seen.facts.unreachable, seen.facts.refused):
+            if why is not None:
+                raise EngineError("flink", why)
         kafka, group = self.clients.kafka, self.stream.engine_name
         reads = source_topics(self.contract, self.stream)
         found = kafka.offsets_at(reads, target.moment) if isinstance(target, AtTime) else {}

@@ -6,7 +6,9 @@ from typing import Any
 
 import dagster as dg
 
+from lakehouse_dagster.contract.applied import current
 from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.errors import ContractError
 from lakehouse_dagster.engines.clients import ClientSource
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.layers import keys
@@ -234,13 +236,17 @@ def stream_checks(contract: Contract) -> dg.AssetChecksDefinition:
         from lakehouse_dagster.streams.store import StreamStore
 
         names = [stream.name for stream in streams_of(contract)]
+        try:
+            shape = current(contract)
+        except ContractError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
         with lakehouse.clients() as clients:
             try:
                 memories = StreamStore(clients.postgres).memory(contract.name, names)
             except EngineError as error:
                 context.log.warning(f"nothing is remembered: {error}")
                 memories = {}
-            looks = survey(contract, lakehouse, memories, timeout=10.0, patience=60.0)
+            looks = survey(shape, lakehouse, memories, timeout=10.0, patience=60.0)
             try:
                 behind = present_lags(clients.postgres, contract.name, looks)
             except EngineError as error:
@@ -248,7 +254,7 @@ def stream_checks(contract: Contract) -> dg.AssetChecksDefinition:
                 behind = {}
         selected = context.selected_asset_check_keys
         for look in looks:
-            for outcome in outcomes(contract, look, behind.get(look.stream.name)):
+            for outcome in outcomes(shape, look, behind.get(look.stream.name)):
                 asset = keys.stream(contract.name, outcome.stream.name)
                 if dg.AssetCheckKey(asset, outcome.check) in selected:
                     yield dg.AssetCheckResult(

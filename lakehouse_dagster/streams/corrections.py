@@ -90,6 +90,7 @@ _ANY: Final[dict[Family, str]] = {
     "bits": "0",
     "date": "1970-01-01",
     "timestamp": "1970-01-01T00:00:00.000000Z",
+    "time": "0",
     "text": "-",  # Cassandra refuses an empty key
     "json": "0",
     "bytes": "AA==",

@@ -6,11 +6,12 @@ without a word, so a DOUBLE that meets a DECIMAL column would lose digits. Hence
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lakehouse_dagster.contract.contract import Contract
-from lakehouse_dagster.contract.schema import SchemaLock, TableSchema
+from lakehouse_dagster.contract.evolution import diff_table
+from lakehouse_dagster.contract.schema import SchemaLock
 from lakehouse_dagster.render import paimon
 
 if TYPE_CHECKING:
@@ -18,17 +19,16 @@ if TYPE_CHECKING:
 
 
 def source_drift(contract: Contract, found: SchemaLock) -> list[str]:
-    """Differences between the source's schema and the locked one, one sentence each; empty when none."""
-    said: list[str] = []
-    for table in (table.name for table in contract.tables):
-        locked, there = contract.schema(table), found.tables.get(table)
-        if there is None or there == locked:
-            continue
-        found_here = list(_differences(table, _typed(locked), _typed(there), "the source", "the lock"))
-        if there.primary_key != locked.primary_key:
-            found_here.append(f"{table}: primary key is {there.primary_key}, locked is {locked.primary_key}")
-        said += found_here or [f"{table}: columns differ in order, character set or generation"]
-    return said
+    """Changes of the source's tables against the locked schema, in words; empty when there are none.
+
+    Tables that are missing are left out; comments count as no change.
+    """
+    return [
+        str(change)
+        for table in contract.tables
+        if (there := found.tables.get(table.name)) is not None
+        for change in diff_table(contract.lock.tables[table.name], there)
+    ]
 
 
 def lake_drift(contract: Contract, found: Mapping[str, PaimonSchema]) -> list[str]:
@@ -38,27 +38,14 @@ def lake_drift(contract: Contract, found: Mapping[str, PaimonSchema]) -> list[st
     """
     said: list[str] = []
     for table, there in found.items():
-        wanted = dict(paimon.columns(contract, table))
-        said += _differences(table, wanted, dict(there.columns), "the lake table", "the contract")
+        wanted, has = dict(paimon.columns(contract, table)), dict(there.columns)
+        said += [
+            f"{table}.{name}: the lake table has {has.get(name, 'no such column')}, "
+            f"the contract says {wanted.get(name, 'no such column')}"
+            for name in {**wanted, **has}
+            if wanted.get(name) != has.get(name)
+        ]
         key = contract.schema(table).primary_key
         if tuple(key) != tuple(there.primary_keys):
             said.append(f"{table}: the lake table's key is {there.primary_keys}, the source's is {key}")
     return said
-
-
-def _typed(schema: TableSchema) -> dict[str, str]:
-    return {
-        column.name: f"{column.mysql_type}{'' if column.nullable else ' NOT NULL'}"
-        for column in schema.columns
-    }
-
-
-def _differences(
-    table: str, wanted: Mapping[str, str], there: Mapping[str, str], place: str, reference: str
-) -> Iterator[str]:
-    for name in [*wanted, *(name for name in there if name not in wanted)]:
-        if wanted.get(name) != there.get(name):
-            yield (
-                f"{table}.{name}: {place} has {there.get(name, 'no such column')}, "
-                f"{reference} says {wanted.get(name, 'no such column')}"
-            )

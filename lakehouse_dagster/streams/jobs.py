@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from lakehouse_dagster.contract.applied import current
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.engines.clients import ClientSource
 from lakehouse_dagster.engines.errors import EngineError
@@ -228,7 +229,7 @@ def _operator(contract: Contract, context: Context, lakehouse: ClientSource) -> 
     """Give an operator that acts in the name of the run; its failures become the run's, in plain words."""
     try:
         with lakehouse.clients(timeout=TIMEOUT_SECONDS) as clients:
-            yield Operator(contract, clients, f"{RUN_ACTOR}{context.run_id}", context.log.info)
+            yield Operator(current(contract), clients, f"{RUN_ACTOR}{context.run_id}", context.log.info)
     except (EngineError, NotDone, ValueError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 

@@ -5,6 +5,7 @@ The sensor and whoever acts on a stream write the same, so that the history is o
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -74,11 +75,16 @@ def take_note(
 
 
 def advance_hold(contract: Contract, seen: Observation, holds: HoldStore) -> bool:
-    """Take down how far the lake job has come with what publication waits for; true when that released it."""
+    """Take down how far the lake job has come with what publication waits for; true when that released it.
+
+    A table that is stopped is not waited for: the others would stand still with it, and when it flows again
+    publication is held back for it anew.
+    """
     job_id, checkpoint_id = seen.health.job_id, seen.checkpoint_id
     if job_id is None or checkpoint_id is None or holds.held(contract.name) is None:
         return False
-    return holds.advance(contract.name, seen.committed, job_id, checkpoint_id)
+    stopped = {f"{contract.topic(table)}:0": sys.maxsize for table in contract.stopped}
+    return holds.advance(contract.name, {**seen.committed, **stopped}, job_id, checkpoint_id)
 
 
 def note_landed(contract: Contract, stream: Stream, seen: Observation, store: LandedStore) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.errors import PositionOverflow
 from lakehouse_dagster.contract.position import encode, file_number
+from lakehouse_dagster.engines.binlog_rules import source_problem
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.connect import stored_offset
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
+from lakehouse_dagster.render.connector import epoch_of
 from lakehouse_dagster.streams.decision import State
 from lakehouse_dagster.streams.drift import source_drift
 from lakehouse_dagster.streams.health import Health
@@ -27,7 +29,7 @@ from lakehouse_dagster.streams.plan import config_hash, connector_config
 
 if TYPE_CHECKING:
     from lakehouse_dagster.engines.connect import ConnectorStatus
-    from lakehouse_dagster.engines.mysql import SourceCondition
+    from lakehouse_dagster.engines.mysql import SourceCondition, SourcePosition
 
 
 class ConnectorLook(EngineLook):
@@ -61,14 +63,26 @@ class ConnectorLook(EngineLook):
         if source is None:
             missing = str(away)
         else:
-            refused = refused_source(self.contract, source)
+            epoch = None if stored is None else epoch_of(stored)
+            refused = refused_source(self.contract, source) or refused_offset(
+                self.contract, source, offset, epoch
+            )
+            refused = refused or self._unlogged()
             if source.purged_unread and not state.alive:
                 found.append(_binlog_gap(self.contract, source))
         outdated = running_spec is not None and running_spec != self.known.spec
         if missing is None and (not state.alive or outdated):
-            missing = self._missing()
+            # Of a connector that it has forgotten Connect does not tell the offsets, though it has them.
+            forgotten = status is None and self.known.seen_before
+            missing = self._missing(first=offset is None and not forgotten)
         facts = with_gaps(replace(self.known, missing=missing, refused=refused), self.memory, found)
         return Observation(facts, self._health(running_spec, offset, source), tuple(found))
+
+    def _unlogged(self) -> str | None:
+        """Say why changes would be missing in the source's binary log, with the fix."""
+        names = [table.name for table in self.contract.tables]
+        problem, _ = asked(lambda: source_problem(self.clients.source, self.contract.database, names))
+        return problem
 
     def _none_known(self) -> bool:
         """Whether Connect knows no connector at all."""
@@ -82,14 +96,22 @@ class ConnectorLook(EngineLook):
                 "connect", self.clients.connect.url, cause="it is still starting"
             ) from error
 
-    def _missing(self) -> str | None:
-        """What is not there for a start, with the fix."""
-        try:
-            said = missing_tables(self.contract, self.clients) or drifted_source(self.contract, self.clients)
-        except EngineError as error:
-            return str(error)
-        if said is not None:
-            return said
+    def _missing(self, *, first: bool) -> str | None:
+        """What is not there for a start, with the fix.
+
+        The tables count only for the ``first`` one, whose snapshot reads them as they are. A connector that
+        goes on reads them as they were at its place in the binary log, and what has changed since is followed
+        there (``streams.evolve``).
+        """
+        if first:
+            try:
+                said = missing_tables(self.contract, self.clients) or drifted_source(
+                    self.contract, self.clients
+                )
+            except EngineError as error:
+                return str(error)
+            if said is not None:
+                return said
         _, away = asked(self.clients.kafka.topics)
         return None if away is None else str(away)
 
@@ -143,13 +165,49 @@ def refused_source(contract: Contract, source: SourceCondition) -> str | None:
             "wrongly; set `default-time-zone = '+00:00'` in the server's configuration, or run "
             "`SET PERSIST time_zone = '+00:00'`, and restart it"
         )
-    if source.unknown_here:
-        return (
-            f"the source was reset or replaced: the connector has read transactions {source.unknown_here} "
-            f"that this server never executed; if that was meant, raise `source.epoch` of {contract.name} "
-            "and take a new snapshot (docs/pipelines.md, `source.epoch`)"
-        )
     return None
+
+
+def refused_offset(
+    contract: Contract, source: SourceCondition, offset: _SourceOffset | None, epoch: int | None
+) -> str | None:
+    """Say why a connector must not go on where it is, with the fix; ``None`` when it may.
+
+    ``offset`` is how far it has read and ``epoch`` the one in which it has; ``None``: nothing, or not known.
+    """
+    if offset is None:
+        return None
+    name = contract.name
+    if epoch is not None and epoch != contract.epoch:
+        return (
+            f"the contract says `source.epoch: {contract.epoch}`, and what the connector has read is of "
+            f"epoch {epoch}; run `lakehouse streams repair {name}`, which reads the whole source anew in the "
+            "new epoch and compares every row"
+        )
+    end = source.position
+    if source.unknown_here:
+        said = f"the connector has read transactions {source.unknown_here} that this server never executed"
+    elif _beyond(offset, end):
+        said = (
+            f"the connector has read up to {offset.file}:{offset.pos}, and the binary log of this server "
+            f"ends at {end.file}:{end.pos}"
+        )
+    else:
+        return None
+    return (
+        f"the source was reset or replaced: {said}; if that was meant, raise `source.epoch` of {name} by one "
+        f"and run `lakehouse streams repair {name}` (docs/operations.md, A source that was reset or replaced)"
+    )
+
+
+def _beyond(offset: _SourceOffset, end: SourcePosition) -> bool:
+    """Whether a place lies behind the end of the binary log: positions would go back."""
+    if offset.file is None:
+        return False
+    try:
+        return (file_number(offset.file), offset.pos) > (file_number(end.file), end.pos)
+    except ValueError:
+        return False
 
 
 def _binlog_gap(contract: Contract, source: SourceCondition) -> FoundGap:

@@ -47,6 +47,11 @@ class JobLook(EngineLook):
 
     def take(self) -> Observation:
         """Ask Flink and Kafka; raises ``EngineError`` when Flink cannot be asked."""
+        if not source_topics(self.contract, self.stream):
+            # There is no job without tables: what runs of it is compared with what would run otherwise.
+            stopped = "; ".join(f"{table} is stopped: {why}" for table, why in self.contract.stopped.items())
+            self.known = replace(self.known, refused=f"no table is left to it: {stopped}")
+            self.contract = replace(self.contract, stopped={})
         script = flink_script(self.contract, self.stream)
         self.known = with_starts(replace(self.known, spec=script.spec_hash), self.memory)
         flink = self.clients.flink

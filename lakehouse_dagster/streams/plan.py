@@ -46,12 +46,15 @@ def flink_script(contract: Contract, stream: Stream) -> FlinkScript:
 
 
 def source_topics(contract: Contract, stream: Stream) -> tuple[str, ...]:
-    """Return the topics that a Flink stream reads, in the order of the contract; none for the connector."""
+    """Return the topics that a Flink stream reads, in the order of the contract; none for the connector, and
+    none of tables that are stopped.
+    """
     if stream.kind is Kind.CONNECTOR:
         return ()
+    flowing = contract.flowing
     if stream.name == LAKE:
-        return tuple(contract.topic(table.name) for table in contract.tables)
-    return tuple(contract.topic(table.name) for table in contract.tables if contract.views_of(table.name))
+        return tuple(contract.topic(table.name) for table in flowing)
+    return tuple(contract.topic(table.name) for table in flowing if contract.views_of(table.name))
 
 
 def placed(script: FlinkScript, bucket: str) -> FlinkScript:

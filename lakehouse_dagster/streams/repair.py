@@ -23,6 +23,7 @@ from lakehouse_dagster.engines.connect import stored_offset
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.kafka_records import RecordWriter
 from lakehouse_dagster.proof.verify import Difference, Report, Verifier, places, source_rows
+from lakehouse_dagster.render.connector import epoch_of
 from lakehouse_dagster.render.records import At, Row
 from lakehouse_dagster.streams import act
 from lakehouse_dagster.streams.assets import CONNECTOR, Stream, streams_of
@@ -103,9 +104,9 @@ def repair(
 ) -> Repair:
     """Make every place equal to the source again, and close the gaps.
 
-    ``tables`` are by default those of the open gaps, or all when no gap is open. Streams that stand still
-    because of a gap are started. When changes are gone from the binary log, the connector's offsets are
-    forgotten and it reads the whole source anew.
+    ``tables`` are by default those of the open gaps, or all that flow when no gap is open. Streams that stand
+    still because of a gap are started. When changes are gone from the binary log, or the contract begins a
+    new epoch, the connector's offsets are forgotten and it reads the whole source anew.
 
     Raises ``EngineError`` with the fix, or with what still differs; the gaps stay open then, and it is safe
     to start again.
@@ -121,7 +122,7 @@ def repair(
     renewed = _renew(contract, clients, log) or _beginning(contract, clients)
     _start(contract, clients, log, actor)
     gaps = _gaps(contract, store)
-    chosen = tuple(tables or _lost(gaps) or [table.name for table in contract.tables])
+    chosen = tuple(tables or _lost(gaps) or [table.name for table in contract.flowing])
     log(f"repairing {', '.join(chosen)}" + "".join(f"; {gap.stream}: {gap.description}" for gap in gaps))
     read_again = None
     if not renewed:
@@ -162,7 +163,7 @@ def _lost(gaps: Sequence[Gap]) -> list[str]:
 def _renew(contract: Contract, clients: Clients, log: Log) -> bool:
     """Have the connector begin anew if what it has to read next is gone; returns whether that was so."""
     name = contract.connector_name
-    lost = _unreadable(contract, clients)
+    lost = _unreadable(contract, clients) or _older_epoch(contract, clients)
     if not lost:
         return False
     log(f"{lost}; the connector forgets its offsets and reads the whole source anew")
@@ -187,6 +188,18 @@ def _unreadable(contract: Contract, clients: Clients) -> str | None:
     if condition.purged_unread:
         return f"transactions {condition.purged_unread} are gone from the binary log and were not read"
     return None
+
+
+def _older_epoch(contract: Contract, clients: Clients) -> str | None:
+    """Say that a new epoch begins: what was read before it is no place in the source's log any more."""
+    name = contract.connector_name
+    config = clients.connect.config(name)
+    if config is None or not stored_offset(clients.connect.offsets(name)):
+        return None
+    epoch = epoch_of(config)
+    if epoch == contract.epoch:
+        return None
+    return f"epoch {contract.epoch} of the source begins, and what was read is of epoch {epoch}"
 
 
 # --- the streams ----------------------------------------------------------------------------------
@@ -276,6 +289,11 @@ class _Rounds:
             remembered=REMEMBERED,
         )
         report = verifier.run()
+        if unseen := sorted(self._tables & report.left_out.keys()):
+            raise EngineError(
+                "mysql",
+                "; ".join(f"{table} cannot be compared: {report.left_out[table]}" for table in unseen),
+            )
         if report.unsettled:
             raise EngineError(
                 "flink",

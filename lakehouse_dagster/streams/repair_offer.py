@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -34,8 +34,7 @@ def repair_offer(contract: Contract, tables: Sequence[str]) -> Offer:
     """Return what repairs a gap in ``tables``; all tables when none is named."""
     job = resnapshot_job_name(contract)
     chosen: dict[str, object] = {"repair": True, **({"tables": list(tables)} if tables else {})}
-    run_config = yaml.safe_dump({"ops": {f"{job}_op": {"config": chosen}}}, sort_keys=False)
-    launchpad = f"/locations/{LOCATION}/jobs/{job}/playground/setup?config={quote(run_config)}"
+    run_config, launchpad = ready(job, chosen)
     command = " ".join(["lakehouse streams repair", contract.name, *tables])
     markdown = (
         f"Launch [`{job}`]({launchpad}) with this configuration:\n\n```yaml\n{run_config}```\n\n"
@@ -43,3 +42,9 @@ def repair_offer(contract: Contract, tables: Sequence[str]) -> Offer:
         "meanwhile, compares every row, and closes the gap when nothing differs."
     )
     return Offer(job, run_config, launchpad, markdown)
+
+
+def ready(job: str, config: Mapping[str, object]) -> tuple[str, str]:
+    """Return the run configuration of a job of one step, and the launchpad's address with it filled in."""
+    run_config = yaml.safe_dump({"ops": {f"{job}_op": {"config": dict(config)}}}, sort_keys=False)
+    return run_config, f"/locations/{LOCATION}/jobs/{job}/playground/setup?config={quote(run_config)}"

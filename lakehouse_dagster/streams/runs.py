@@ -53,9 +53,14 @@ class UnfinishedRun:
 
 def unfinished_runs(instance: dg.DagsterInstance, contract: Contract) -> list[UnfinishedRun]:
     """Return the pipeline's reconciling runs that have not ended."""
-    wanted = dg.RunsFilter(
-        job_name=reconcile_job_name(contract), tags={PIPELINE_TAG: contract.name}, statuses=_UNFINISHED
-    )
+    return unfinished_runs_of(instance, reconcile_job_name(contract), {PIPELINE_TAG: contract.name})
+
+
+def unfinished_runs_of(
+    instance: dg.DagsterInstance, job: str, tags: Mapping[str, str] | None = None
+) -> list[UnfinishedRun]:
+    """Return the runs of a job that have not ended; without a stream's tag their stream is empty."""
+    wanted = dg.RunsFilter(job_name=job, tags=dict(tags or {}), statuses=_UNFINISHED)
     now = time.time()
     return [
         UnfinishedRun(

@@ -12,12 +12,16 @@ from typing import TypeVar
 
 import dagster as dg
 
+from lakehouse_dagster.contract.applied import current
 from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.errors import ContractError
 from lakehouse_dagster.engines.clients import Clients, ClientSource
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.streams import checks, events, runs
 from lakehouse_dagster.streams.assets import streams_of
 from lakehouse_dagster.streams.cursor import StreamCursor, Told
+from lakehouse_dagster.streams.decision import Kind, Verb
+from lakehouse_dagster.streams.evolve_store import SchemaStore
 from lakehouse_dagster.streams.lag import Lag
 from lakehouse_dagster.streams.notes import note_decision, note_landed, take_note
 from lakehouse_dagster.streams.samples import SampleStore, lags, with_present
@@ -61,10 +65,11 @@ def streams_sensor(contract: Contract, job: dg.JobDefinition) -> dg.SensorDefini
     ) -> dg.SensorResult:
         cursor = StreamCursor.parse(context.cursor)
         try:
+            shape = current(contract)
             with lakehouse.clients(timeout=TIMEOUT_SECONDS) as clients:
-                tick = Tick(contract, lakehouse, clients, context.instance, cursor)
+                tick = Tick(shape, lakehouse, clients, context.instance, cursor)
                 return tick.result()
-        except EngineError as error:
+        except (EngineError, ContractError) as error:
             return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
 
     return watch
@@ -132,7 +137,19 @@ class Tick:
         free = {look.stream.name: look.facts.busy for look in looks if look.facts.unreachable is None}
         for run_id in runs.end_dead_runs(self.instance, unfinished, free):
             self.problems.append(f"run {run_id} was dead and is marked as failed")
-        return runs.requests(self.contract, looks, unfinished)
+        return runs.requests(self.contract, self._not_being_changed(looks), unfinished)
+
+    def _not_being_changed(self, looks: Sequence[Look]) -> Sequence[Look]:
+        """Leave out upgrades that belong to a schema change under way: whoever applies it starts the new
+        shape from the right record, which a mere upgrade would leave behind.
+        """
+        upgrades = [
+            look for look in looks if look.action.verb is Verb.UPGRADE and look.stream.kind is Kind.FLINK_JOB
+        ]
+        if not upgrades or SchemaStore(self.clients.postgres).under_way(self.contract.name) is None:
+            return looks
+        self.problems.append("a schema change is under way and upgrades the jobs itself")
+        return [look for look in looks if look not in upgrades]
 
     def _lags(self, looks: Sequence[Look]) -> dict[str, Lag | None]:
         store = SampleStore(self.clients.postgres)

@@ -46,6 +46,11 @@ def flow(instance: Path) -> Iterator[Flow]:
         yield Flow(instance, endpoints, find_contract("flights"), dagster, clients)
 
 
+def copies(contract: Contract) -> int:
+    """In how many places a verification compares: each table in Paimon and in Trino, and each view."""
+    return 2 * len(contract.tables) + len(contract.views)
+
+
 Verify = Callable[[], tuple[int, dict[tuple[str, str], dict[str, Any]]]]
 
 

@@ -95,10 +95,11 @@ def in_cassandra(clients: Clients, contract: Contract, view: View, key: Key, col
         return quoting.literal(text) if columns[name] in quoted else text
 
     where = " AND ".join(f"{quoting.double(name)} = {literal(name, text)}" for name, text in key.items())
-    written, old = clients.cassandra.execute(
-        f"SELECT writetime({quoting.double(SERVING_POSITION)}) AS w, {quoting.double(column)}"
-        f" FROM {table} WHERE {where}"
+    old, *times = clients.cassandra.execute(
+        f"SELECT {quoting.double(column)}, writetime({quoting.double(column)}),"
+        f" writetime({quoting.double(SERVING_POSITION)}) FROM {table} WHERE {where}"
     )[0]
+    written = max(time for time in times if time is not None)
 
     def write(text: str | None, timestamp: int) -> None:
         clients.cassandra.execute(
@@ -116,17 +117,19 @@ def row_lost_in_cassandra(clients: Clients, contract: Contract, view: View, key:
     names = [column.name for column in contract.view_columns(view)] + [SERVING_POSITION]
     where = " AND ".join(f"{quoting.double(name)} = %s" for name in key)
     typed = _typed_key(clients, contract, view, key)
-    row = clients.cassandra.execute(
-        f"SELECT {', '.join(map(quoting.double, names))} FROM {table} WHERE {where}", typed
+    *row, written = clients.cassandra.execute(
+        f"SELECT {', '.join(map(quoting.double, names))}, writetime({quoting.double(SERVING_POSITION)})"
+        f" FROM {table} WHERE {where}",
+        typed,
     )[0]
-    position = row[-1]
-    clients.cassandra.execute(f"DELETE FROM {table} USING TIMESTAMP {position + 1} WHERE {where}", typed)
+    # Above the undo of an earlier alteration of this row too.
+    clients.cassandra.execute(f"DELETE FROM {table} USING TIMESTAMP {written + 3} WHERE {where}", typed)
 
     def undo() -> None:
         marks = ", ".join(["%s"] * len(names))
         clients.cassandra.execute(
             f"INSERT INTO {table} ({', '.join(map(quoting.double, names))}) VALUES ({marks})"
-            f" USING TIMESTAMP {position + 2}",
+            f" USING TIMESTAMP {written + 4}",
             row,
         )
 

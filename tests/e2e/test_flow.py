@@ -18,9 +18,9 @@ from tests.e2e.conftest import Flow, Verify
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 LAKE_TABLES = ("airlines", "airports", "flights", "planes", "weather")
-PLACES = {(table, place) for table in LAKE_TABLES for place in ("paimon", "trino")} | {
-    ("flights", "cassandra"),
-    ("flights", "couchdb"),
+PROBE = "freshness_probe"
+PLACES = {(table, place) for table in (*LAKE_TABLES, PROBE) for place in ("paimon", "trino")} | {
+    (table, place) for table in ("flights", PROBE) for place in ("cassandra", "couchdb")
 }
 
 

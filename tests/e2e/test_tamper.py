@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from lakehouse_dagster.governance.commands import find_contract
 from tests.conftest import lakehouse
 from tests.e2e import tamper
-from tests.e2e.conftest import Flow
+from tests.e2e.conftest import Flow, copies
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -24,7 +25,7 @@ def verified(*, settle: int = 180) -> tuple[int, list[Entry]]:
     done = lakehouse("verify", "flights", "--json", "--timeout", str(settle), timeout=900, check=False)
     assert done.returncode in (0, 1), done.stderr
     tables: list[Entry] = json.loads(done.stdout)["tables"]
-    assert len(tables) == 12
+    assert len(tables) == copies(find_contract("flights"))
     return done.returncode, [e for e in tables if e["missing"] or e["extra"] or e["different"]]
 
 

@@ -20,6 +20,7 @@ from lakehouse_dagster.engines.errors import ConflictError, EngineError, EngineU
 from lakehouse_dagster.engines.flink import script_environment
 from lakehouse_dagster.engines.kafka import Partition
 from lakehouse_dagster.engines.nessie import IcebergTable, PutTable, Reference
+from lakehouse_dagster.render import connect_plugins
 from lakehouse_dagster.render.topics import TopicSpec
 
 pytestmark = pytest.mark.engine
@@ -146,7 +147,7 @@ def test_mysql_sessions_are_in_utc_and_values_exact(clients: Clients, table: str
         "2038-01-01T00:00:00.000001Z",
         "1000-01-01T00:00:00.000000Z",
         "x",
-        '{"a":1}',
+        '{"a": 1}',
         "AP8=",
         "2",
     ]
@@ -299,7 +300,7 @@ def test_kafka_offsets_and_lag(clients: Clients) -> None:
 
 
 def test_connect_names_every_wrong_field_before_anything_is_stored(clients: Clients) -> None:
-    plugin = "io.debezium.connector.mysql.MySqlConnector"
+    plugin = connect_plugins.CONNECTOR
     assert plugin in clients.connect.plugins()
     with pytest.raises(EngineError, match=r"database\.hostname.*database\.user"):
         clients.connect.put_config("zz-bad", {"connector.class": plugin, "topic.prefix": "x"})

@@ -200,6 +200,23 @@ def test_all_tables_go_into_one_commit_with_what_they_hold(
     assert len(commits(lake.clients, branch)) == min(20, len(before) + 1)
 
 
+def test_records_that_could_not_be_carried_can_be_read_with_sql(
+    lake: Lake, publisher: Publisher, branch: str
+) -> None:
+    state = PublisherState()
+    lake.write("a", 1)
+    first = publisher.publish_once(lake.contract, state)
+    assert first is not None
+    assert first.changed == ("a",)
+    lake.write("_quarantine", 1)
+    second = publisher.publish_once(lake.contract, state)
+    assert second is not None
+    assert second.changed == ("_quarantine",)
+    key = tuple(lake.contract.quarantine_path)
+    shown = lake.clients.nessie.get_tables([key], lake.clients.nessie.get_reference(branch))
+    assert shown[key].snapshot_id == 1
+
+
 def test_publishing_again_changes_nothing(lake: Lake, publisher: Publisher, branch: str) -> None:
     lake.write("a", 1)
     assert publisher.publish_once(lake.contract) is not None

@@ -43,7 +43,7 @@ MYSQL_ROWS = (
 )
 FLINK_ROWS = (
     "(1,'EWR',-5,'18446744073709551615','1.500','1e-7',TRUE,'2013-01-01','2013-01-01 05:15:00.25',"
-    "'2013-01-01 05:15:00.000001','ñ \"quoted\"','{\"a\":[1.0,null],\"b\":1}',X'00FF'),"
+    "'2013-01-01 05:15:00.000001','ñ \"quoted\"','{\"a\": [1.0, null], \"b\": 1}',X'00FF'),"
     "(2,'JFK',CAST(NULL AS INT),CAST(NULL AS STRING),CAST(NULL AS STRING),CAST(NULL AS STRING),"
     "CAST(NULL AS BOOLEAN),CAST(NULL AS STRING),'2013-01-01 00:00:00',CAST(NULL AS STRING),"
     "CAST(NULL AS STRING),CAST(NULL AS STRING),CAST(NULL AS BYTES)),"
@@ -63,7 +63,7 @@ DOCUMENTS: list[dict[str, object]] = [
     {"id": 1, "part": "EWR", "small": -5, "big": "18446744073709551615", "amount": "1.500", "ratio": 1e-7,
      "flag": True, "day": "2013-01-01", "moment": "2013-01-01T05:15:00.250000Z",
      "seen": "2013-01-01T05:15:00.000001Z", "note": 'ñ "quoted"',
-     "js": '{"a":[1.0,null],"b":1}', "raw": "AP8="},
+     "js": '{"a": [1.0, null], "b": 1}', "raw": "AP8="},
     {"id": 2, "part": "JFK", "small": None, "moment": "2013-01-01T00:00:00.000000Z"},
     {"id": 4000000000, "part": "EWR", "small": 0, "big": "0", "amount": "-99999.999", "ratio": 123456789.25,
      "flag": False, "day": "1969-12-31", "moment": "1969-12-31T23:59:59.999000Z",

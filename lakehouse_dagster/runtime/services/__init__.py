@@ -18,6 +18,7 @@ from lakehouse_dagster.runtime.services.minio import Minio
 from lakehouse_dagster.runtime.services.mysql import MySql
 from lakehouse_dagster.runtime.services.nessie import Nessie
 from lakehouse_dagster.runtime.services.postgres import Postgres
+from lakehouse_dagster.runtime.services.prober import Prober
 from lakehouse_dagster.runtime.services.trino import Trino
 
 __all__ = [
@@ -50,6 +51,7 @@ SERVICES: Mapping[str, Service] = MappingProxyType(
             CouchDb(),
             Trino(),
             Publisher(),
+            Prober(),
             DagsterCode(),
             DagsterWebserver(),
             DagsterDaemon(),

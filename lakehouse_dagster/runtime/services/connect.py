@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import httpx
 
+from lakehouse_dagster.render.connect_plugins import CONNECTOR
 from lakehouse_dagster.runtime.endpoints import MYSQL_CDC_USER
+from lakehouse_dagster.runtime.ports import HOST
 from lakehouse_dagster.runtime.services.base import Instance, NotReady, Program, Rendering, Service, jvm
 from lakehouse_dagster.runtime.settings import Settings
 from lakehouse_dagster.runtime.versions import load_versions
 
-CONNECTOR_CLASS = "io.debezium.connector.mysql.MySqlConnector"
+JMX_AGENT = "agents/jmx_prometheus_javaagent.jar"
+"""Serves what Debezium counts; a file of the installation (``runtime.bundles``)."""
 
 
 class Connect(Service):
@@ -18,7 +21,7 @@ class Connect(Service):
     name = "connect"
     title = "Kafka Connect + Debezium"
     depends = ("kafka",)
-    ports = ("connect",)
+    ports = ("connect", "connect-metrics")
     engines = ("kafka",)
 
     def program(self, rendering: Rendering) -> Program:
@@ -26,6 +29,8 @@ class Connect(Service):
         instance = rendering.instance
         root = instance.engine("kafka")
         log4j = rendering.file("connect/log4j2.properties", "log4j2.properties")
+        metrics = rendering.file("connect/metrics.yaml", "metrics.yaml")
+        metrics_port = instance.settings.port("connect-metrics")
         config = rendering.file(
             "connect/worker.properties",
             "worker.properties",
@@ -40,7 +45,10 @@ class Connect(Service):
                 instance.java17(),
                 heap="512m",
                 scratch=rendering.scratch(),
-                options=(f"-Dlog4j2.configurationFile={log4j.as_uri()}",),
+                options=(
+                    f"-Dlog4j2.configurationFile={log4j.as_uri()}",
+                    f"-javaagent:{root / JMX_AGENT}={HOST}:{metrics_port}:{metrics}",
+                ),
                 classpath=f"{root}/libs/*",
                 main="org.apache.kafka.connect.cli.ConnectDistributed",
                 arguments=(str(config),),
@@ -53,15 +61,15 @@ class Connect(Service):
         )
 
     def probe(self, instance: Instance, since: float) -> str:
-        """The worker must list its connectors (it can once it has read its own topics) and know Debezium."""
+        """The worker must list its connectors (it can once it has read its own topics) and know our class."""
         del since
         url = instance.endpoints.connect.url
         with httpx.Client(base_url=url, timeout=5, trust_env=False) as client:
             client.get("/").raise_for_status()
             connectors = client.get("/connectors").raise_for_status().json()
             plugins = client.get("/connector-plugins").raise_for_status().json()
-        if CONNECTOR_CLASS not in {plugin["class"] for plugin in plugins}:
-            raise NotReady(f"{CONNECTOR_CLASS} was not found on the plugin path")
+        if CONNECTOR not in {plugin["class"] for plugin in plugins}:
+            raise NotReady(f"{CONNECTOR} was not found on the plugin path")
         return f"{len(connectors)} connector{'' if len(connectors) == 1 else 's'}"
 
     def version(self, settings: Settings) -> str:

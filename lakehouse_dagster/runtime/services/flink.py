@@ -152,7 +152,7 @@ class FlinkTaskManager(_Flink):
     ports = ("flink-taskmanager-rpc", "flink-taskmanager-data")
     main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
     # = framework.heap.size + task.heap.size of config.yaml
-    heap = "768m"
+    heap = "1536m"
     metaspace = "320m"
     # = framework.off-heap.size + task.off-heap.size + network.max of config.yaml
     options = ("-XX:MaxDirectMemorySize=384m",)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pymysql
 from pymysql.cursors import Cursor
 
-from lakehouse_dagster.runtime.endpoints import MYSQL_CDC_USER, MYSQL_DATABASE, MYSQL_USER
+from lakehouse_dagster.runtime.endpoints import MYSQL_CDC_USER, MYSQL_DATABASES, MYSQL_USER
 from lakehouse_dagster.runtime.errors import RuntimeFailure
 from lakehouse_dagster.runtime.ports import HOST
 from lakehouse_dagster.runtime.services.base import (
@@ -101,16 +101,18 @@ class MySql(Service):
         return f"server {row[1]}"
 
     def initialise(self, instance: Instance) -> None:
-        """Create the database, the application's user and the user for change capture."""
+        """Create the databases, the application's user and the user for change capture."""
         secrets = instance.secrets
         with _root(instance) as connection, connection.cursor() as cursor:
             # Accounts are this server's own business: not part of the changes that flow downstream.
             cursor.execute("SET SESSION sql_log_bin = 0")
-            cursor.execute(f"CREATE DATABASE IF NOT EXISTS {MYSQL_DATABASE}")
+            for database in MYSQL_DATABASES:
+                cursor.execute(f"CREATE DATABASE IF NOT EXISTS {database}")
             _user(cursor, MYSQL_USER, secrets.mysql.get_secret_value())
             # The binary log's position is needed to prove that everything committed has arrived.
             cursor.execute(f"GRANT REPLICATION CLIENT ON *.* TO '{MYSQL_USER}'@'%'")
-            cursor.execute(f"GRANT ALL PRIVILEGES ON {MYSQL_DATABASE}.* TO '{MYSQL_USER}'@'%'")
+            for database in MYSQL_DATABASES:
+                cursor.execute(f"GRANT ALL PRIVILEGES ON {database}.* TO '{MYSQL_USER}'@'%'")
             _user(cursor, MYSQL_CDC_USER, secrets.mysql_cdc.get_secret_value())
             cursor.execute(f"GRANT {CDC_GRANTS} ON *.* TO '{MYSQL_CDC_USER}'@'%'")
 

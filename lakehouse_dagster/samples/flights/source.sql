@@ -1,5 +1,5 @@
 -- The airline operations system: flights that left New York City (EWR, JFK, LGA) in 2013.
--- The connection chooses the database. All times are UTC. Only the first five tables are meant to be captured.
+-- The connection chooses the database. All times are UTC. All but the last table are meant to be captured.
 -- There are no foreign keys: four destinations and many aircraft of the real data are not in the reference tables.
 
 CREATE TABLE IF NOT EXISTS airlines (
@@ -72,6 +72,14 @@ CREATE TABLE IF NOT EXISTS flights (
         COMMENT 'Last change of this row, by the clock of the database server',
     PRIMARY KEY (id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COMMENT = 'Flights, from schedule to landing';
+
+-- One row, updated every few seconds by the prober: how long it takes to every place is how fresh the place is.
+CREATE TABLE IF NOT EXISTS freshness_probe (
+    id INT NOT NULL COMMENT 'Always 1',
+    beat BIGINT NOT NULL COMMENT 'Number of the update, one more each time',
+    written_at DATETIME(6) NOT NULL COMMENT 'When it was written, by the clock of the database server',
+    PRIMARY KEY (id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COMMENT = 'Measures the seconds from commit to readable';
 
 -- Bookkeeping of the replayer, not to be captured. A row is updated in the transactions it counts.
 CREATE TABLE IF NOT EXISTS replay_progress (

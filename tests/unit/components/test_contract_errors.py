@@ -83,7 +83,7 @@ CASES: dict[str, tuple[Any, tuple[str, ...]]] = {
     ),
     "duplicate names": (
         lambda attributes: attributes["tables"].append({"name": "planes"}),
-        ("defs.yaml", "tables[5].name", "planes", "twice", "Fix:"),
+        ("defs.yaml", "tables[6].name", "planes", "twice", "Fix:"),
     ),
     "another database": (
         set_path("source", "database", value="airways"),
@@ -131,11 +131,11 @@ def test_an_uncarryable_type_is_refused(sandbox: DefsFolderSandbox) -> None:
     lock = sandbox.defs_folder_path / "flights" / "schema.lock.json"
     text = lock.read_text()
     assert '"char(2)"' in text
-    lock.write_text(text.replace('"char(2)"', '"geometry"', 1))
+    lock.write_text(text.replace('"char(2)"', '"hologram"', 1))
     with pytest.raises(Exception) as caught:  # noqa: PT011
         load(sandbox)
     told = message(caught.value)
-    assert "geometry" in told
+    assert "hologram" in told
     assert "cannot be carried" in told
     assert "Fix:" in told
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 SNAPSHOT = Path(__file__).with_name("assets.json")
-LAYERS = ("source", "streams", "topics", "lake", "publication", "views", "marts")
+LAYERS = ("source", "streams", "topics", "lake", "publication", "views", "marts", "proof")
 
 
 def specs(definitions: dg.Definitions) -> list[dg.AssetSpec]:
@@ -44,7 +44,7 @@ def test_every_asset_tells_owner_kind_group_description_place_and_code(definitio
         assert layer in LAYERS, name
         assert spec.group_name == f"{spec.key.path[0]}_{layer}", name
         assert spec.metadata["dagster/table_name"], name
-        if layer not in ("publication", "streams"):
+        if layer not in ("publication", "streams", "proof"):
             schema = spec.metadata["dagster/column_schema"]
             columns = getattr(schema, "schema", schema).columns
             assert columns, name
@@ -73,36 +73,85 @@ def test_lake_tables_and_marts_have_a_freshness_policy(definitions: dg.Definitio
         assert (spec.freshness_policy is not None) == (spec.tags["layer"] in ("lake", "marts")), spec.key
 
 
-def test_marts_can_be_materialized_and_refresh_themselves(definitions: dg.Definitions) -> None:
+def test_marts_and_proofs_can_be_materialized_and_marts_refresh_themselves(
+    definitions: dg.Definitions,
+) -> None:
     graph = definitions.resolve_asset_graph()
     for spec in specs(definitions):
         is_mart = spec.tags["layer"] == "marts"
-        assert graph.get(spec.key).is_executable == is_mart
+        assert graph.get(spec.key).is_executable == (is_mart or spec.tags["layer"] == "proof")
         assert (spec.automation_condition is not None) == is_mart
 
 
 def test_sensors_run_from_the_start_and_automation_is_covered(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
     names = {sensor.name: sensor for sensor in repository.sensor_defs}
-    assert set(names) == {"automation", "flights_streams", "flights_lake_watch", "flights_topic_watch"}
+    assert set(names) == {
+        "automation",
+        "flights_freshness",
+        *(
+            f"{pipeline}_{sensor}"
+            for pipeline in ("flights", "canary")
+            for sensor in (
+                "streams",
+                "lake_watch",
+                "topic_watch",
+                "proof_watch",
+                "quarantine",
+                "schema_watch",
+            )
+        ),
+    }
     assert all(s.default_status is dg.DefaultSensorStatus.RUNNING for s in names.values())
     assert 5 <= (names["flights_lake_watch"].minimum_interval_seconds or 0) <= 10
     jobs = {job.name for job in repository.get_all_jobs()}
     streams = {"reconcile_stream", "pause_stream", "resume_stream", "upgrade_stream", "rewind_stream"}
-    assert {f"flights_{name}" for name in (*streams, "resnapshot", "publish")} <= jobs
+    assert {f"flights_{name}" for name in (*streams, "resnapshot", "publish", "prove")} <= jobs
+    assert {"flights_replay_quarantine", "flights_drop_quarantine"} <= jobs
+    assert {"flights_apply_schema_change", "flights_approve_schema_change"} <= jobs
+    assert [schedule.name for schedule in repository.schedule_defs] == [
+        "canary_prove_schedule",
+        "flights_prove_schedule",
+    ]
     # Less than the daemon's own five seconds, or every other of its rounds would leave the streams out.
     assert (names["flights_streams"].minimum_interval_seconds or 0) < 5
 
 
-def test_every_stream_has_its_checks(definitions: dg.Definitions) -> None:
+def test_every_stream_and_every_place_of_the_probe_has_its_checks(definitions: dg.Definitions) -> None:
     checks: dict[str, set[str]] = {}
     for check in definitions.resolve_asset_graph().asset_check_keys:
-        checks.setdefault(check.asset_key.to_user_string(), set()).add(check.name)
+        if check.asset_key.path[0] == "flights":
+            checks.setdefault(check.asset_key.to_user_string(), set()).add(check.name)
+    fresh = {"freshness_within_slo", "event_time_freshness"}
     every = {"running", "checkpoint_age", "restarts", "lag", "slots", "no_gap", "circuit"}
     assert checks == {
-        "flights/streams/connector": {"running", "lag", "no_gap", "circuit"},
-        "flights/streams/lake": every,
+        "flights/streams/connector": {
+            "running",
+            "lag",
+            "no_gap",
+            "circuit",
+            "connector_skips_nothing",
+            "no_unlisted_table",
+        },
+        **{
+            f"flights/source/{table}": {"schema_matches"}
+            for table in ("flights", "airlines", "airports", "planes", "weather", "freshness_probe")
+        },
+        "flights/streams/lake": every | {"nothing_quarantined"},
         "flights/streams/serving": every,
+        "flights/topics/freshness_probe": fresh,
+        "flights/lake/freshness_probe": fresh | {"nothing_quarantined"},
+        **{
+            f"flights/lake/{table}": {"nothing_quarantined"}
+            for table in ("flights", "airlines", "airports", "planes", "weather")
+        },
+        "flights/publication": fresh | {f"{name}_in_trino" for name in fresh},
+        "flights/views/freshness_by_id": fresh,
+        "flights/views/freshness_documents": fresh,
+        **{
+            f"flights/proof/{table}": {"complete", "settled", "proof_is_fresh"}
+            for table in ("flights", "airlines", "airports", "planes", "weather", "freshness_probe")
+        },
     }
 
 

@@ -46,7 +46,9 @@ def orders_lock() -> SchemaLock:
             name="shops", columns=columns("code char(4)!", "name varchar(40)!"), primary_key=("code",)
         ),
         "heap": TableSchema(name="heap", columns=columns("a int", "b int")),
-        "places": TableSchema(name="places", columns=columns("id int!", "spot point!"), primary_key=("id",)),
+        "places": TableSchema(
+            name="places", columns=columns("id int!", "spot hologram!"), primary_key=("id",)
+        ),
     }
     return SchemaLock(database="shop", tables=tables)
 

@@ -64,6 +64,7 @@ def test_the_flights_contract_is_right() -> None:
         "airports",
         "planes",
         "weather",
+        "freshness_probe",
     ]
     assert set(flights.moving_key_columns("departures_by_airport")) >= {"departs_at"}
     assert flights.mart_tables("delay_by_carrier_hour") == ("airlines", "flights")
@@ -110,7 +111,81 @@ def test_table_without_primary_key(problems: Problems, attributes: Attributes) -
 def test_uncarryable_type_names_the_column_and_the_reason(problems: Problems, attributes: Attributes) -> None:
     attributes["tables"].append({"name": "places"})
     problem = only(problems(attributes))
-    assert "places.spot (point) cannot be carried: spatial" in problem.problem
+    assert "places.spot (hologram) cannot be carried: type 'hologram' is not known" in problem.problem
+
+
+def with_column(lock: SchemaLock, table: str, *added: Column) -> SchemaLock:
+    """The lock with more columns of a table."""
+    schema = lock.tables[table]
+    numbered = tuple(
+        column.model_copy(update={"position": len(schema.columns) + at}) for at, column in enumerate(added, 1)
+    )
+    changed = schema.model_copy(update={"columns": (*schema.columns, *numbered)})
+    return lock.model_copy(update={"tables": {**lock.tables, table: changed}})
+
+
+def test_a_character_set_that_is_read_otherwise_names_the_column_and_the_fix(
+    problems: Problems, attributes: Attributes, lock: SchemaLock
+) -> None:
+    column = Column(name="wide", mysql_type="varchar(9)", nullable=True, position=1, charset="gbk")
+    problem = only(problems(attributes, with_column(lock, "shops", column)))
+    assert problem.field == "tables[1].name"
+    assert "shops.wide (varchar(9)) cannot be carried" in problem.problem
+    assert "gbk" in problem.problem
+    assert "utf8mb4" in problem.fix
+
+
+@pytest.mark.parametrize(
+    ("named", "said", "fix"),
+    [
+        ("nope", "has no column 'nope'", "did you mean 'opened'?"),
+        ("name", "only DATE, DATETIME and TIMESTAMP", "take it out of as_text"),
+        ("opened", "is part of the primary key", "take it out of as_text"),
+    ],
+)
+def test_what_cannot_be_carried_as_text(
+    problems: Problems, attributes: Attributes, lock: SchemaLock, named: str, said: str, fix: str
+) -> None:
+    attributes["tables"][1]["as_text"] = [named]
+    opened = Column(name="opened", mysql_type="date", nullable=False, position=1)
+    changed = with_column(lock, "shops", opened)
+    shops = changed.tables["shops"].model_copy(update={"primary_key": ("code", "opened")})
+    changed = changed.model_copy(update={"tables": {**changed.tables, "shops": shops}})
+    problem = only(problems(attributes, changed))
+    assert problem.field == "tables[1].as_text[0]"
+    assert problem.line is not None
+    assert said in problem.problem
+    assert fix in problem.fix
+
+
+def test_a_column_that_is_text_is_text_to_marts(
+    write: Write, attributes: Attributes, lock: SchemaLock
+) -> None:
+    attributes["tables"][0]["as_text"] = ["paid_at"]
+    loaded = load_contract(write(attributes, lock, {"sales": "SELECT paid_at FROM lake.orders"}))
+    assert loaded.queries["sales"].columns[0].type == "varchar"
+
+
+@pytest.mark.parametrize(
+    ("mysql_type", "said"),
+    [("point", "is a geometry"), ("vector(3)", "is a vector"), ("json", "is JSON")],
+)
+def test_what_is_no_key_of_a_view(
+    problems: Problems, attributes: Attributes, lock: SchemaLock, mysql_type: str, said: str
+) -> None:
+    column = Column(name="odd", mysql_type=mysql_type, nullable=False, position=1)
+    attributes["views"][0]["clustering_key"] = ["odd", "id"]
+    problem = only(problems(attributes, with_column(lock, "orders", column)))
+    assert problem.field == "views[0]"
+    assert said in problem.problem
+    assert problem.fix == "use another column"
+
+
+def test_a_date_that_is_text_is_no_key_of_a_view(problems: Problems, attributes: Attributes) -> None:
+    attributes["tables"][0]["as_text"] = ["placed_at"]
+    problem = only(problems(attributes))
+    assert (problem.field, problem.fix) == ("views[0]", "use another column")
+    assert "'placed_at' is carried as text" in problem.problem
 
 
 def test_view_of_unknown_table_and_column(problems: Problems, attributes: Attributes) -> None:

@@ -25,6 +25,9 @@ def finite(width: int) -> st.SearchStrategy[float]:
     return st.floats(width=width, allow_nan=False, allow_infinity=False)  # type: ignore[arg-type]
 
 
+LONGEST_TIME = ((838 * 60 + 59) * 60 + 59) * 1_000_000
+
+
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "tinyint(1)": st.integers(-128, 127),
     "int": st.integers(-(2**31), 2**31 - 1),
@@ -46,6 +49,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
         max_leaves=8,
     ).map(json.dumps),
     "varbinary(50)": st.binary(),
+    "time(6)": st.integers(-LONGEST_TIME, LONGEST_TIME),
+    "geometry": st.binary(min_size=5),
+    "vector(3)": st.lists(finite(32)),
 }
 
 

@@ -9,9 +9,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -80,6 +82,96 @@ def test_a_refusal_names_the_cause_and_no_secret(
         submitter(path).submit(SCRIPT, {"A_PASSWORD": "geheim"})
     with pytest.raises(EngineError, match="not set: A_PASSWORD"):
         submitter(path).submit(SCRIPT, {})
+
+
+STATEMENTS = FlinkScript("alter", {}, ("ALTER TABLE t ADD a INT",), (), statements_only=True)
+
+
+def test_a_script_of_statements_starts_no_job(
+    serve_sql: ModuleType, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def submit(script: Any, *_: Any) -> dict[str, Any]:
+        seen.append((script.statements, script.statements_only))
+        return {"job_id": None if script.statements_only else "j", "name": script.name, "seconds": {}}
+
+    monkeypatch.setattr(serve_sql, "submit", submit)
+    submitter(path).execute(STATEMENTS, {})
+    assert seen == [(STATEMENTS.statements, True)]
+    with pytest.raises(EngineError, match="alter has only statements, so it started no job"):
+        submitter(path).submit(STATEMENTS, {})
+
+
+@pytest.mark.usefixtures("serve_sql")
+def test_a_script_without_inserts_has_to_say_so(path: Path) -> None:
+    with pytest.raises(EngineError, match="'inserts' is empty"):
+        submitter(path).execute(replace(STATEMENTS, statements_only=False), {})
+    with pytest.raises(EngineError, match="'inserts' must be empty"):
+        submitter(path).execute(replace(STATEMENTS, inserts=("INSERT INTO t SELECT 1",)), {})
+
+
+class FakeTables:
+    """A table environment that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.executed: list[str] = []
+
+    def execute_sql(self, statement: str) -> None:
+        if "wrong" in statement:
+            raise RuntimeError("Caused by: x.Y: no such table")
+        self.executed.append(statement)
+
+    def create_statement_set(self) -> None:
+        raise AssertionError("no job is wanted")
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> FakeTables:
+    """The Flink client's Python, as far as a script of statements needs it."""
+    found = FakeTables()
+    anything = MagicMock()
+    common, table = ModuleType("pyflink.common"), ModuleType("pyflink.table")
+    common.Configuration = anything  # type: ignore[attr-defined]
+    table.EnvironmentSettings = anything  # type: ignore[attr-defined]
+    table.TableEnvironment = MagicMock(create=lambda settings: found)  # type: ignore[attr-defined]
+    for module in (ModuleType("pyflink"), common, table):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    return found
+
+
+def test_statements_are_executed_one_by_one(serve_sql: ModuleType, tables: FakeTables) -> None:
+    script = serve_sql.Script.parse(json.loads(STATEMENTS.to_json()), "it")
+    answer = serve_sql.submit(script, {"pipeline.name": "alter"}, {})
+    assert (answer["job_id"], answer["name"]) == (None, "alter")
+    assert tables.executed == list(STATEMENTS.statements)
+    both = replace(STATEMENTS, statements=("a", "wrong", "b"))
+    with pytest.raises(serve_sql.JobFailed, match=r"wrong: x\.Y: no such table"):
+        serve_sql.submit(
+            serve_sql.Script.parse(json.loads(both.to_json()), "it"), {"pipeline.name": "alter"}, {}
+        )
+    assert tables.executed[1:] == ["a"]
+
+
+def test_no_statement_is_executed_for_a_caller_that_has_gone(
+    serve_sql: ModuleType, tables: FakeTables
+) -> None:
+    script = serve_sql.Script.parse(json.loads(STATEMENTS.to_json()), "it")
+    with pytest.raises(serve_sql.JobFailed, match="nobody waits"):
+        serve_sql.submit(script, {"pipeline.name": "alter"}, {}, lambda: False)
+    assert tables.executed == []
+
+
+def test_the_cold_client_executes_statements_too(tmp_path: Path) -> None:
+    program = tmp_path / "run_sql.py"
+    program.write_text('print(\'{"job_id": null, "name": "alter", "seconds": {}}\')')
+    cold = FlinkSubmitter(Path(sys.executable), tmp_path, program, "http://127.0.0.1:1")
+    cold.execute(STATEMENTS, {})
+    with pytest.raises(EngineError, match="started no job"):
+        cold.submit(STATEMENTS, {})
+    program.write_text('print(\'{"error": "no such table"}\'); raise SystemExit(1)')
+    with pytest.raises(EngineError, match="no such table"):
+        cold.execute(STATEMENTS, {})
 
 
 def test_a_caller_that_has_gone_is_noticed(

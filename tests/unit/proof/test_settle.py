@@ -1,10 +1,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from lakehouse_dagster.engines.kafka import Partition
 from lakehouse_dagster.engines.mysql import SourcePosition
-from lakehouse_dagster.proof.settle import FURTHER_CHECKPOINTS, Facts, Goal, advance, at_the_end
+from lakehouse_dagster.proof import settle as settle_module
+from lakehouse_dagster.proof.settle import (
+    FURTHER_CHECKPOINTS,
+    Facts,
+    Goal,
+    advance,
+    at_the_end,
+    goal,
+    place_goal,
+)
+from tests.unit.proof.test_keyed import contract_of
 
 A, B = Partition("p.db.a", 0), Partition("p.db.b", 0)
 GOAL = Goal({"p-lake": ("p.db.a", "p.db.b"), "p-serving": ("p.db.a",)})
@@ -132,3 +146,61 @@ def test_a_hold_is_named_as_what_the_publication_waits_for() -> None:
     assert waiting == ("publication of p is held back", "Nessie does not show the newest version of a")
     # A hold on what is published already keeps nothing back.
     assert advance(goal, replace(LATER, held="publication of p is held back"))[1] == ()
+
+
+def test_a_version_that_is_not_ours_counts_as_shown_where_its_rows_are_compared() -> None:
+    goal, _ = advance(GOAL, SETTLED)
+    facts = replace(LATER, shown={"b": 1}, foreign=frozenset({"a"}))
+    assert advance(goal, facts)[1] == ("Nessie does not show the newest version of a",)
+    assert advance(replace(goal, foreign=True), facts)[1] == ()
+
+
+def test_the_lake_itself_waits_for_no_publication() -> None:
+    goal, _ = advance(replace(GOAL, published=False), SETTLED)
+    assert advance(goal, replace(LATER, shown={}))[1] == ()
+
+
+def test_each_place_is_given_when_it_has_passed_and_the_late_ones_with_their_reasons(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    goals = {
+        "paimon": Goal({"p-lake": GOAL.groups["p-lake"]}, published=False),
+        "trino": Goal({"p-lake": GOAL.groups["p-lake"]}),
+        "cassandra": Goal({"p-serving": GOAL.groups["p-serving"]}, published=False),
+    }
+    stuck = replace(LATER, checkpoints={**LATER.checkpoints, "p-serving": ("j2", 7)}, shown={"a": 2, "b": 1})
+    seen = iter([SETTLED, SETTLED, stuck])
+    clock = iter(range(1000))
+    monkeypatch.setattr(settle_module, "observe", lambda *_: next(seen, stuck))
+    monkeypatch.setattr(settle_module, "place_goal", lambda _, place: goals[place])
+    monkeypatch.setattr(settle_module.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(settle_module.time, "sleep", lambda _: None)
+    unused: Any = SimpleNamespace(stopped={})
+    said: list[str] = []
+    given = list(
+        settle_module.wait_each(
+            unused, unused, "u:1", ["paimon", "trino", "cassandra"], timeout=20, report=said.append
+        )
+    )
+    assert given == [
+        ("paimon", ()),
+        ("trino", ("Nessie does not show the newest version of a",)),
+        ("cassandra", ("job p-serving has to complete checkpoint 9 (now at 7)",)),
+    ]
+    assert len(said) == 2
+
+
+def test_a_stopped_table_is_not_waited_for_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    contract = contract_of(("a", "int"))
+    (table,) = contract.tables
+    topic = contract.topic(table.name)
+    assert goal(contract).groups[contract.lake_job] == (topic,)
+    stopped = replace(contract, stopped={table.name: "a column was renamed"})
+    assert goal(stopped).groups == {}
+    assert place_goal(stopped, "paimon").groups == {}
+    said: list[str] = []
+    settled = Facts(missing_gtids="")
+    monkeypatch.setattr(settle_module, "observe", lambda *_: settled)
+    unused: Any = None
+    assert settle_module.settle(stopped, unused, "u:1", timeout=5, report=said.append) == ()
+    assert said == [f"{table.name} is stopped and not waited for: a column was renamed"]

@@ -1,11 +1,29 @@
 from __future__ import annotations
 
-from lakehouse_dagster.contract.schema import Column, TableSchema
+import io
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+from rich.console import Console
+
+from lakehouse_dagster.contract.evolution import SchemaPolicy
+from lakehouse_dagster.contract.loader import DEFS_ROOT, load_contract
+from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
 from lakehouse_dagster.engines.mysql import SourcePosition
-from lakehouse_dagster.proof.commands import describe
+from lakehouse_dagster.proof.commands import describe, exit_code, show
 from lakehouse_dagster.proof.rowset import Comparison, Kind
 from lakehouse_dagster.proof.subject import Projection, Subject
-from lakehouse_dagster.proof.verify import MAX_EXAMPLES, Example, Report, Result, choose, drift, example
+from lakehouse_dagster.proof.verify import (
+    MAX_EXAMPLES,
+    Example,
+    Report,
+    Result,
+    check_schema,
+    choose,
+    drift,
+    example,
+)
 
 PROJECTION = Projection(
     "flights",
@@ -101,6 +119,38 @@ def test_a_report_is_equal_only_if_every_place_is() -> None:
     position = SourcePosition("", "binlog.000001", 4)
     assert Report("p", position, (good,)).equal
     assert not Report("p", position, (good, bad)).equal
+    # Nor is one from which a table is missing, though nothing differs.
+    less = Report("p", position, (good,), left_out={"planes": "it is stopped: why"})
+    assert (less.differs, less.equal) == (False, False)
+    assert less.to_json()["left_out"] == {"planes": "it is stopped: why"}
+    assert [exit_code(found) for found in (Report("p", position, (good,)), less)] == [0, 2]
+    assert exit_code(Report("p", position, (bad,), left_out={"planes": "x"})) == 1
+    console = Console(record=True, width=200, file=io.StringIO())
+    show(less, console)
+    said = console.export_text()
+    assert "not compared: planes: it is stopped: why" in said
+    assert "not everything was compared" in said
+
+
+def test_tables_that_cannot_be_compared_are_left_out_with_the_reason() -> None:
+    contract = load_contract(DEFS_ROOT / "flights")
+    lock = contract.lock
+    planes = lock.tables["planes"]
+    extra = Column(name="extra", mysql_type="int", nullable=True, position=99)
+    more = planes.model_copy(update={"columns": (*planes.columns, extra)})
+    live = {name: table for name, table in lock.tables.items() if name != "weather"} | {"planes": more}
+    schema = SchemaLock(database=lock.database, tables=live)
+    clients: Any = SimpleNamespace(mysql=SimpleNamespace(read_schema=lambda database: schema))
+    stopped = replace(contract, stopped={"flights": "renamed"})
+    found = check_schema(stopped, clients)
+    assert list(found) == ["flights", "planes", "weather"]
+    assert found["flights"] == "it is stopped: renamed"
+    assert "no such table" in found["weather"]
+    assert "planes.extra is int, locked as absent" in found["planes"]
+    ignoring = contract.pipeline.model_copy(update={"schema_changes": SchemaPolicy(add="ignore")})
+    assert list(check_schema(replace(contract, pipeline=ignoring), clients, ["planes", "weather"])) == [
+        "weather"
+    ]
 
 
 def test_drift_names_every_change_of_columns_types_and_key() -> None:

@@ -65,6 +65,7 @@ def test_a_delete_says_who_is_gone_and_where() -> None:
         "__source_snapshot": "repair",
         "__before_shop": "ä",
         "__before_day": "2024-02-29Z",
+        "__source_epoch": "0",
     }
 
 

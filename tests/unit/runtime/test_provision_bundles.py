@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from lakehouse_dagster.runtime.bundles import Bundle, bundles, fingerprint, with_needs
+from lakehouse_dagster.runtime.bundles import Bundle, OwnJar, bundles, fingerprint, with_needs
 from lakehouse_dagster.runtime.errors import RuntimeFailure
+from lakehouse_dagster.runtime.installers import maven
+from lakehouse_dagster.runtime.installers.context import Commands, Context
 from lakehouse_dagster.runtime.installers.maven import matches_checksum, parse_listing, project_model
-from lakehouse_dagster.runtime.provision import ENGINE_NAMES
+from lakehouse_dagster.runtime.provision import ENGINE_NAMES, install_bundle
+from lakehouse_dagster.runtime.settings import PROJECT
 from lakehouse_dagster.runtime.versions import Versions, load_versions
 
 
@@ -57,6 +61,41 @@ def test_sources_of_our_own_jar_are_part_of_its_fingerprint(tmp_path: Path) -> N
     shutil.rmtree(tmp_path / "module")
     with pytest.raises(RuntimeFailure, match="module is missing"):
         fingerprint("own", bundle(), tmp_path)
+
+
+def test_every_module_of_ours_is_an_input_of_what_it_is_built_into() -> None:
+    """Otherwise a changed source would change no fingerprint, and the old jar would stay."""
+    for bundle in bundles(load_versions()).values():
+        for part in bundle.parts:
+            if isinstance(part, OwnJar):
+                assert part.folder in bundle.inputs
+                pom = ElementTree.parse(PROJECT / part.folder / "pom.xml")
+                name = pom.findtext("{http://maven.apache.org/POM/4.0.0}artifactId")
+                assert part.jar == f"{name}.jar"
+
+
+def test_the_plugin_is_built_into_debeziums_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It extends Debezium's classes, which the loader of that folder alone has."""
+    kafka = bundles(load_versions())["kafka"]
+    (plugin,) = (part for part in kafka.parts if isinstance(part, OwnJar))
+
+    def build(context: Context, folder: Path, *arguments: str) -> None:
+        del context
+        assert "-Dmaven.test.skip=true" in arguments
+        assert not (folder / "src" / "test").exists()
+        (folder / "target").mkdir()
+        (folder / "target" / plugin.jar).write_bytes(b"jar")
+
+    monkeypatch.setattr(maven, "maven", build)
+    target = tmp_path / "kafka.partial"
+    (target / plugin.into).mkdir(parents=True)
+    context = Context(
+        "kafka", tmp_path, target, PROJECT, tmp_path / "log", lambda _text: None, {}, Commands()
+    )
+    install_bundle(replace(kafka, parts=(plugin,)), context)
+    assert [path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()] == [
+        "plugins/debezium-mysql/lakehouse-connect-plugins.jar"
+    ]
 
 
 def test_needed_bundles_come_first_and_once() -> None:

@@ -86,7 +86,7 @@ def test_endpoints_hide_passwords_unless_asked(tmp_path: Path) -> None:
         "mysql": ["database", "host", "password", "port", "user"],
         "postgres": ["database", "host", "password", "port", "user"],
         "kafka": ["bootstrap"],
-        "connect": ["url"],
+        "connect": ["metrics_url", "url"],
         "s3": ["access_key", "bucket", "endpoint", "secret_key"],
         "paimon": ["warehouse"],
         "nessie": ["url"],

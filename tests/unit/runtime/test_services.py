@@ -4,6 +4,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lakehouse_dagster.runtime import services
 from lakehouse_dagster.runtime.errors import RuntimeFailure
@@ -94,8 +95,6 @@ def test_bad_template_names_file_and_place(tmp_path: Path, text: str, named: str
 def test_quoted_survives_json_and_yaml() -> None:
     import json
 
-    import yaml
-
     text = 'a "quoted" \\ path: {x} # é'
     assert json.loads(quoted(text)) == text
     assert yaml.safe_load(f"key: {quoted(text)}") == {"key": text}
@@ -108,6 +107,23 @@ def test_no_configuration_template_names_a_password_or_opens_an_address() -> Non
         if path.name == "compose.yaml":
             continue
         assert "0.0.0.0" not in path.read_text(encoding="utf-8"), path
+
+
+def test_the_connect_worker_serves_what_debezium_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Instance, "engine", lambda self, name: tmp_path / name)
+    monkeypatch.setattr(Instance, "java17", lambda self: "java")
+    made = instance(tmp_path)
+    command = services.SERVICES["connect"].program(Rendering(made, "connect")).command
+    (agent,) = (part for part in command if part.startswith("-javaagent:"))
+    jar, _, options = agent.removeprefix("-javaagent:").partition("=")
+    assert jar == f"{tmp_path / 'kafka'}/agents/jmx_prometheus_javaagent.jar"
+    host, port, config = options.split(":")
+    assert (host, int(port)) == ("127.0.0.1", made.settings.port("connect-metrics"))
+    assert made.endpoints.connect.metrics_url == f"http://{host}:{port}/metrics"
+    labels = yaml.safe_load(Path(config).read_text())["rules"][0]["labels"]
+    assert labels == {"server": "$1", "attribute": "$2"}
 
 
 def test_changed_code_or_contracts_are_noticed(tmp_path: Path) -> None:

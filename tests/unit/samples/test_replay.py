@@ -74,7 +74,8 @@ def test_source_sql_has_every_column_of_the_typed_rows() -> None:
     statements = {
         text.removeprefix("CREATE TABLE IF NOT EXISTS ").split()[0]: text for text in source_statements()
     }
-    assert list(statements) == ["airlines", "airports", "planes", "weather", "flights", "replay_progress"]
+    captured = ["airlines", "airports", "planes", "weather", "flights", "freshness_probe"]
+    assert list(statements) == [*captured, "replay_progress"]
     typed = {"airlines": Airline, "airports": Airport, "planes": Plane, "weather": Weather, "flights": Flight}
     for table, row in typed.items():
         columns = [

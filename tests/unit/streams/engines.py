@@ -84,6 +84,9 @@ class World:
     zone: str = "+00:00"
     purged_unread: str = ""
     unknown_here: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
+    """Of those that decide what is in the binary log; a server that knows none is set as it has to be."""
+    foreign_keys: list[dict[str, str]] = field(default_factory=list)
     # memory
     memory: dict[str, Memory] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -278,6 +281,10 @@ class Source:
 
     def query(self, sql: str, args: Sequence[Any]) -> list[dict[str, str]]:
         self.world.ask("mysql")
+        if sql.startswith("SHOW GLOBAL VARIABLES"):
+            return [{"Variable_name": name, "Value": value} for name, value in self.world.variables.items()]
+        if "referential_constraints" in sql:
+            return self.world.foreign_keys
         there = self.world.tables
         return [{"name": t.name} for t in self.contract.tables if there is None or t.name in there]
 

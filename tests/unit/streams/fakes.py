@@ -37,6 +37,8 @@ class World:
     raises: dict[str, Exception] = field(default_factory=dict)
     """What looking at a stream raises."""
     postgres_away: bool = False
+    schema_order: object | None = None
+    """What somebody has begun to do about the source's schema."""
 
     def see(self, stream: Stream) -> Observation:
         """What `observe` finds."""
@@ -131,6 +133,15 @@ class FakeHolds:
 
     def held(self, pipeline: str) -> None:
         return None
+
+
+class FakeSchemas:
+    """`SchemaStore` over the world."""
+
+    def __init__(self, postgres: object) -> None: ...
+
+    def under_way(self, pipeline: str) -> object | None:
+        return WORLD.schema_order
 
 
 class FakeSamples:

@@ -57,4 +57,6 @@ def test_source_drift_names_the_column() -> None:
         tables={**contract.lock.tables, "airlines": table.model_copy(update={"columns": wider})},
     )
     (said,) = source_drift(contract, changed)
-    assert "airlines.name: the source has varchar(99)" in said
+    text = "charset utf8mb4 NOT NULL"
+    assert said == f"airlines.name: widen (varchar(64) {text} -> varchar(99) {text})"
+    assert source_drift(contract, contract.lock.model_copy(update={"tables": {}})) == []

@@ -360,6 +360,44 @@ def test_source_tables_that_are_not_there_yet_are_named(contract: Contract) -> N
     assert "airline.flights" not in (facts.missing or "")
 
 
+def test_only_the_first_snapshot_needs_the_tables_as_they_are_locked(contract: Contract) -> None:
+    world = connected(contract)
+    world.tables = ("flights",)
+    world.connectors.clear()
+    assert decide(see(contract, "connector", world).facts).verb is Verb.START
+    world.offsets = []
+    facts = see(contract, "connector", world).facts
+    assert "airline.planes" in (facts.missing or "")
+    # Connect does not tell the offsets of a connector that it has forgotten.
+    known = see(contract, "connector", world, seen_before=True, down_since=NOW - timedelta(minutes=1))
+    assert decide(known.facts).verb is Verb.START
+    world.configs[contract.connector_name]["poll.interval.ms"] = "7"
+    world.connectors = connected(contract).connectors
+    assert "airline.planes" in (see(contract, "connector", world, seen_before=True).facts.missing or "")
+
+
+def test_a_job_without_a_table_that_flows_is_ended(contract: Contract) -> None:
+    served = {view.table: "renamed" for view in contract.views}
+    stopped = dataclasses.replace(contract, stopped=served)
+    world = running(contract, "serving")
+    facts = see(stopped, "serving", world).facts
+    assert "flights is stopped: renamed" in (facts.refused or "")
+    assert decide(facts).verb is Verb.STOP
+    world.jobs = []
+    assert decide(see(stopped, "serving", world).facts).verb is Verb.HALT
+    everything = dataclasses.replace(contract, stopped={table.name: "x" for table in contract.tables})
+    assert decide(see(everything, "lake", running(contract)).facts).verb is Verb.STOP
+
+
+def test_a_stopped_table_is_not_read(contract: Contract) -> None:
+    stopped = dataclasses.replace(contract, stopped={"weather": "x"})
+    world = running(contract)
+    world.end = {contract.topic("weather"): 100, contract.topic("planes"): 7}
+    seen = see(stopped, "lake", world)
+    assert seen.health.available == 7
+    assert decide(seen.facts).verb is Verb.UPGRADE
+
+
 def test_a_source_in_another_time_zone_is_refused_with_the_fix(contract: Contract) -> None:
     facts = see(contract, "connector", World(zone="Europe/Berlin")).facts
     assert decide(facts).verb is Verb.HALT

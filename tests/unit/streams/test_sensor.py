@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 
 from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.errors import ContractError
 from lakehouse_dagster.governance import hold
 from lakehouse_dagster.streams import landed
 from lakehouse_dagster.streams import observe as observing
@@ -44,6 +45,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(sensor_module, "SampleStore", fakes.FakeSamples)
     monkeypatch.setattr(hold, "HoldStore", fakes.FakeHolds)
     monkeypatch.setattr(landed, "LandedStore", fakes.FakeLanded)
+    monkeypatch.setattr(sensor_module, "SchemaStore", fakes.FakeSchemas)
     monkeypatch.setattr(observing, "observe", fakes.observe)
     return fakes.fresh_world()
 
@@ -111,6 +113,26 @@ def write(*events: Event) -> None:
 
 
 # --- deciding and asking --------------------------------------------------------------------------
+
+
+def test_a_schema_change_under_way_upgrades_the_jobs_itself(daemon: Daemon, world: World) -> None:
+    world.everything(spec="s2")
+    assert asked(daemon.tick()) == STREAMS
+    world.schema_order = object()
+    # Another application of the same change may take long: what is dead is started all the same.
+    world.facts["serving"] = {"state": State.ABSENT, "running_spec": None, "living": 0}
+    result = daemon.tick()
+    assert asked(result) == ["connector", "serving"]
+
+
+def test_a_broken_record_of_what_was_applied_is_told(
+    daemon: Daemon, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(contract: Contract) -> Contract:
+        raise ContractError("x.json", "", "is broken", "delete it")
+
+    monkeypatch.setattr(sensor_module, "current", broken)
+    assert "x.json: is broken" in said(daemon.tick())
 
 
 def test_a_pipeline_that_is_well_is_left_alone(daemon: Daemon, world: World) -> None:

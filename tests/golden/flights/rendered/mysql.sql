@@ -65,3 +65,10 @@ SELECT
   `visib`
 FROM `airline`.`weather`
 ORDER BY `origin`, `observed_at`;
+
+SELECT
+  `id`,
+  `beat`,
+  `written_at`
+FROM `airline`.`freshness_probe`
+ORDER BY `id`;

@@ -31,7 +31,8 @@ CREATE TEMPORARY TABLE `proof_flights` (
   `air_time` STRING,
   `distance` STRING,
   `status` STRING,
-  `updated_at` STRING
+  `updated_at` STRING,
+  `_position` STRING
 ) WITH (
   'connector' = 'filesystem',
   'path' = 's3://lake/proof/00000000/flights',
@@ -40,7 +41,8 @@ CREATE TEMPORARY TABLE `proof_flights` (
 
 CREATE TEMPORARY TABLE `proof_airlines` (
   `carrier` STRING,
-  `name` STRING
+  `name` STRING,
+  `_position` STRING
 ) WITH (
   'connector' = 'filesystem',
   'path' = 's3://lake/proof/00000000/airlines',
@@ -55,7 +57,8 @@ CREATE TEMPORARY TABLE `proof_airports` (
   `alt` STRING,
   `tz` STRING,
   `dst` STRING,
-  `tzone` STRING
+  `tzone` STRING,
+  `_position` STRING
 ) WITH (
   'connector' = 'filesystem',
   'path' = 's3://lake/proof/00000000/airports',
@@ -71,7 +74,8 @@ CREATE TEMPORARY TABLE `proof_planes` (
   `engines` STRING,
   `seats` STRING,
   `speed` STRING,
-  `engine` STRING
+  `engine` STRING,
+  `_position` STRING
 ) WITH (
   'connector' = 'filesystem',
   'path' = 's3://lake/proof/00000000/planes',
@@ -89,10 +93,22 @@ CREATE TEMPORARY TABLE `proof_weather` (
   `wind_gust` STRING,
   `precip` STRING,
   `pressure` STRING,
-  `visib` STRING
+  `visib` STRING,
+  `_position` STRING
 ) WITH (
   'connector' = 'filesystem',
   'path' = 's3://lake/proof/00000000/weather',
+  'format' = 'json'
+);
+
+CREATE TEMPORARY TABLE `proof_freshness_probe` (
+  `id` STRING,
+  `beat` STRING,
+  `written_at` STRING,
+  `_position` STRING
+) WITH (
+  'connector' = 'filesystem',
+  'path' = 's3://lake/proof/00000000/freshness_probe',
   'format' = 'json'
 );
 
@@ -100,70 +116,83 @@ BEGIN STATEMENT SET;
 
 INSERT INTO `proof_flights`
 SELECT
-  CAST(`id` AS STRING),
-  CAST(`carrier` AS STRING),
-  CAST(`flight` AS STRING),
-  CAST(`tailnum` AS STRING),
-  CAST(`origin` AS STRING),
-  CAST(`dest` AS STRING),
-  CAST(`flight_date` AS STRING),
-  CAST(`scheduled_departure` AS STRING),
-  CAST(`scheduled_arrival` AS STRING),
-  CAST(`departs_at` AS STRING),
-  CAST(`departed_at` AS STRING),
-  CAST(`arrived_at` AS STRING),
-  CAST(`dep_delay` AS STRING),
-  CAST(`arr_delay` AS STRING),
-  CAST(`air_time` AS STRING),
-  CAST(`distance` AS STRING),
-  CAST(`status` AS STRING),
-  CAST(`updated_at` AS STRING)
-FROM `lake`.`flights`.`flights`;
+  CAST(r.`id` AS STRING),
+  CAST(r.`carrier` AS STRING),
+  CAST(r.`flight` AS STRING),
+  CAST(r.`tailnum` AS STRING),
+  CAST(r.`origin` AS STRING),
+  CAST(r.`dest` AS STRING),
+  CAST(r.`flight_date` AS STRING),
+  CAST(r.`scheduled_departure` AS STRING),
+  CAST(r.`scheduled_arrival` AS STRING),
+  CAST(r.`departs_at` AS STRING),
+  CAST(r.`departed_at` AS STRING),
+  CAST(r.`arrived_at` AS STRING),
+  CAST(r.`dep_delay` AS STRING),
+  CAST(r.`arr_delay` AS STRING),
+  CAST(r.`air_time` AS STRING),
+  CAST(r.`distance` AS STRING),
+  CAST(r.`status` AS STRING),
+  CAST(r.`updated_at` AS STRING),
+  CAST(r.`_position` AS STRING)
+FROM `lake`.`flights`.`flights` AS r;
 
 INSERT INTO `proof_airlines`
 SELECT
-  CAST(`carrier` AS STRING),
-  CAST(`name` AS STRING)
-FROM `lake`.`flights`.`airlines`;
+  CAST(r.`carrier` AS STRING),
+  CAST(r.`name` AS STRING),
+  CAST(r.`_position` AS STRING)
+FROM `lake`.`flights`.`airlines` AS r;
 
 INSERT INTO `proof_airports`
 SELECT
-  CAST(`faa` AS STRING),
-  CAST(`name` AS STRING),
-  CAST(`lat` AS STRING),
-  CAST(`lon` AS STRING),
-  CAST(`alt` AS STRING),
-  CAST(`tz` AS STRING),
-  CAST(`dst` AS STRING),
-  CAST(`tzone` AS STRING)
-FROM `lake`.`flights`.`airports`;
+  CAST(r.`faa` AS STRING),
+  CAST(r.`name` AS STRING),
+  CAST(r.`lat` AS STRING),
+  CAST(r.`lon` AS STRING),
+  CAST(r.`alt` AS STRING),
+  CAST(r.`tz` AS STRING),
+  CAST(r.`dst` AS STRING),
+  CAST(r.`tzone` AS STRING),
+  CAST(r.`_position` AS STRING)
+FROM `lake`.`flights`.`airports` AS r;
 
 INSERT INTO `proof_planes`
 SELECT
-  CAST(`tailnum` AS STRING),
-  CAST(`year` AS STRING),
-  CAST(`type` AS STRING),
-  CAST(`manufacturer` AS STRING),
-  CAST(`model` AS STRING),
-  CAST(`engines` AS STRING),
-  CAST(`seats` AS STRING),
-  CAST(`speed` AS STRING),
-  CAST(`engine` AS STRING)
-FROM `lake`.`flights`.`planes`;
+  CAST(r.`tailnum` AS STRING),
+  CAST(r.`year` AS STRING),
+  CAST(r.`type` AS STRING),
+  CAST(r.`manufacturer` AS STRING),
+  CAST(r.`model` AS STRING),
+  CAST(r.`engines` AS STRING),
+  CAST(r.`seats` AS STRING),
+  CAST(r.`speed` AS STRING),
+  CAST(r.`engine` AS STRING),
+  CAST(r.`_position` AS STRING)
+FROM `lake`.`flights`.`planes` AS r;
 
 INSERT INTO `proof_weather`
 SELECT
-  CAST(`origin` AS STRING),
-  CAST(`observed_at` AS STRING),
-  CAST(`temp` AS STRING),
-  CAST(`dewp` AS STRING),
-  CAST(`humid` AS STRING),
-  CAST(`wind_dir` AS STRING),
-  CAST(`wind_speed` AS STRING),
-  CAST(`wind_gust` AS STRING),
-  CAST(`precip` AS STRING),
-  CAST(`pressure` AS STRING),
-  CAST(`visib` AS STRING)
-FROM `lake`.`flights`.`weather`;
+  CAST(r.`origin` AS STRING),
+  CAST(r.`observed_at` AS STRING),
+  CAST(r.`temp` AS STRING),
+  CAST(r.`dewp` AS STRING),
+  CAST(r.`humid` AS STRING),
+  CAST(r.`wind_dir` AS STRING),
+  CAST(r.`wind_speed` AS STRING),
+  CAST(r.`wind_gust` AS STRING),
+  CAST(r.`precip` AS STRING),
+  CAST(r.`pressure` AS STRING),
+  CAST(r.`visib` AS STRING),
+  CAST(r.`_position` AS STRING)
+FROM `lake`.`flights`.`weather` AS r;
+
+INSERT INTO `proof_freshness_probe`
+SELECT
+  CAST(r.`id` AS STRING),
+  CAST(r.`beat` AS STRING),
+  CAST(r.`written_at` AS STRING),
+  CAST(r.`_position` AS STRING)
+FROM `lake`.`flights`.`freshness_probe` AS r;
 
 END;

@@ -25,18 +25,23 @@ CREATE TEMPORARY TABLE `source_flights` (
   `tailnum` STRING,
   `origin` STRING,
   `dest` STRING,
-  `flight_date` STRING,
-  `scheduled_departure` TIMESTAMP_LTZ(6),
-  `scheduled_arrival` TIMESTAMP_LTZ(6),
-  `departs_at` TIMESTAMP_LTZ(6),
-  `departed_at` TIMESTAMP_LTZ(6),
-  `arrived_at` TIMESTAMP_LTZ(6),
+  `flight_date` DATE,
+  `scheduled_departure` TIMESTAMP(6),
+  `scheduled_arrival` TIMESTAMP(6),
+  `departs_at` TIMESTAMP(6),
+  `departed_at` TIMESTAMP(6),
+  `arrived_at` TIMESTAMP(6),
   `dep_delay` INT,
   `arr_delay` INT,
   `air_time` INT,
   `distance` INT,
   `status` STRING,
-  `updated_at` TIMESTAMP_LTZ(6),
+  `updated_at` TIMESTAMP(6),
+  `__before_carrier` STRING,
+  `__before_flight` INT,
+  `__before_origin` STRING,
+  `__before_flight_date` DATE,
+  `__before_departs_at` TIMESTAMP(6),
   `__op` STRING,
   `__deleted` BOOLEAN,
   `__source_file` STRING,
@@ -44,11 +49,9 @@ CREATE TEMPORARY TABLE `source_flights` (
   `__source_row` BIGINT,
   `__source_gtid` STRING,
   `__source_ts_us` BIGINT,
-  `__before_carrier` STRING,
-  `__before_flight` INT,
-  `__before_origin` STRING,
-  `__before_flight_date` STRING,
-  `__before_departs_at` TIMESTAMP_LTZ(6)
+  `__source_epoch` INT,
+  `__error` STRING,
+  `__raw` BYTES
 ) WITH (
   'connector' = 'kafka',
   'topic' = 'flights.airline.flights',
@@ -57,10 +60,36 @@ CREATE TEMPORARY TABLE `source_flights` (
   'properties.isolation.level' = 'read_committed',
   'scan.startup.mode' = 'group-offsets',
   'properties.auto.offset.reset' = 'earliest',
-  'format' = 'json',
-  'json.fail-on-missing-field' = 'false',
-  'json.ignore-parse-errors' = 'false',
-  'json.timestamp-format.standard' = 'ISO-8601'
+  'format' = 'lakehouse-record',
+  'lakehouse-record.columns' = '{"id":"integer","carrier":"text","flight":"integer","tailnum":"text","origin":"text","dest":"text","flight_date":"date","scheduled_departure":"timestamp","scheduled_arrival":"timestamp","departs_at":"timestamp","departed_at":"timestamp","arrived_at":"timestamp","dep_delay":"integer","arr_delay":"integer","air_time":"integer","distance":"integer","status":"text","updated_at":"timestamp","__before_carrier":"text","__before_flight":"integer","__before_origin":"text","__before_flight_date":"date","__before_departs_at":"timestamp"}',
+  'lakehouse-record.required' = '["id"]'
+);
+
+CREATE TEMPORARY TABLE `source_freshness_probe` (
+  `id` INT,
+  `beat` BIGINT,
+  `written_at` TIMESTAMP(6),
+  `__op` STRING,
+  `__deleted` BOOLEAN,
+  `__source_file` STRING,
+  `__source_pos` BIGINT,
+  `__source_row` BIGINT,
+  `__source_gtid` STRING,
+  `__source_ts_us` BIGINT,
+  `__source_epoch` INT,
+  `__error` STRING,
+  `__raw` BYTES
+) WITH (
+  'connector' = 'kafka',
+  'topic' = 'flights.airline.freshness_probe',
+  'properties.bootstrap.servers' = '${KAFKA_BOOTSTRAP}',
+  'properties.group.id' = 'flights-serving',
+  'properties.isolation.level' = 'read_committed',
+  'scan.startup.mode' = 'group-offsets',
+  'properties.auto.offset.reset' = 'earliest',
+  'format' = 'lakehouse-record',
+  'lakehouse-record.columns' = '{"id":"integer","beat":"integer","written_at":"timestamp"}',
+  'lakehouse-record.required' = '["id"]'
 );
 
 CREATE TEMPORARY TABLE `serving_departures_by_airport` (
@@ -125,6 +154,38 @@ CREATE TEMPORARY TABLE `serving_flight_documents` (
   'database' = 'flight_documents'
 );
 
+CREATE TEMPORARY TABLE `serving_freshness_by_id` (
+  `id` INT NOT NULL,
+  `beat` BIGINT,
+  `written_at` STRING,
+  `_deleted` BOOLEAN,
+  `_position` BIGINT,
+  PRIMARY KEY (`id`) NOT ENFORCED
+) WITH (
+  'connector' = 'cassandra-view',
+  'hosts' = '${CASSANDRA_HOST}',
+  'port' = '${CASSANDRA_PORT}',
+  'username' = '${CASSANDRA_USERNAME}',
+  'password' = '${CASSANDRA_PASSWORD}',
+  'keyspace' = 'flights',
+  'table' = 'freshness_by_id'
+);
+
+CREATE TEMPORARY TABLE `serving_freshness_documents` (
+  `id` INT NOT NULL,
+  `beat` BIGINT,
+  `written_at` TIMESTAMP(6),
+  `_deleted` BOOLEAN,
+  `_position` BIGINT,
+  PRIMARY KEY (`id`) NOT ENFORCED
+) WITH (
+  'connector' = 'couchdb',
+  'url' = '${COUCHDB_URL}',
+  'username' = '${COUCHDB_USERNAME}',
+  'password' = '${COUCHDB_PASSWORD}',
+  'database' = 'freshness_documents'
+);
+
 BEGIN STATEMENT SET;
 
 INSERT INTO `serving_departures_by_airport`
@@ -135,21 +196,22 @@ SELECT
   `tailnum`,
   `origin`,
   `dest`,
-  CAST(SUBSTRING(`flight_date`, 1, 10) AS DATE),
-  CAST(`scheduled_departure` AS TIMESTAMP(6)),
-  CAST(`scheduled_arrival` AS TIMESTAMP(6)),
-  CAST(`departs_at` AS TIMESTAMP(6)),
-  CAST(`departed_at` AS TIMESTAMP(6)),
-  CAST(`arrived_at` AS TIMESTAMP(6)),
+  `flight_date`,
+  `scheduled_departure`,
+  `scheduled_arrival`,
+  `departs_at`,
+  `departed_at`,
+  `arrived_at`,
   `dep_delay`,
   `arr_delay`,
   `air_time`,
   `distance`,
   `status`,
-  CONCAT(REPLACE(CAST(CAST(`updated_at` AS TIMESTAMP(6)) AS STRING), ' ', 'T'), 'Z'),
+  CONCAT(REPLACE(CAST(`updated_at` AS STRING), ' ', 'T'), 'Z'),
   `__deleted`,
-  source_position(0, `__source_file`, `__source_pos`, `__source_row`)
+  source_position(COALESCE(`__source_epoch`, 0), `__source_file`, `__source_pos`, `__source_row`)
 FROM `source_flights`
+WHERE `__error` IS NULL
 UNION ALL
 SELECT
   `id`,
@@ -158,10 +220,10 @@ SELECT
   CAST(NULL AS STRING),
   `__before_origin`,
   CAST(NULL AS STRING),
-  CAST(SUBSTRING(`__before_flight_date`, 1, 10) AS DATE),
+  `__before_flight_date`,
   CAST(NULL AS TIMESTAMP(6)),
   CAST(NULL AS TIMESTAMP(6)),
-  CAST(`__before_departs_at` AS TIMESTAMP(6)),
+  `__before_departs_at`,
   CAST(NULL AS TIMESTAMP(6)),
   CAST(NULL AS TIMESTAMP(6)),
   CAST(NULL AS INT),
@@ -171,9 +233,9 @@ SELECT
   CAST(NULL AS STRING),
   CAST(NULL AS STRING),
   TRUE,
-  source_position(0, `__source_file`, `__source_pos`, `__source_row`)
+  source_position(COALESCE(`__source_epoch`, 0), `__source_file`, `__source_pos`, `__source_row`)
 FROM `source_flights`
-WHERE `__op` = 'u' AND (`__before_origin` <> `origin` OR `__before_flight_date` <> `flight_date` OR `__before_departs_at` <> `departs_at` OR `__before_carrier` <> `carrier` OR `__before_flight` <> `flight`);
+WHERE `__error` IS NULL AND `__op` = 'u' AND (`__before_origin` <> `origin` OR `__before_flight_date` <> `flight_date` OR `__before_departs_at` <> `departs_at` OR `__before_carrier` <> `carrier` OR `__before_flight` <> `flight`);
 
 INSERT INTO `serving_flight_documents`
 SELECT
@@ -183,20 +245,41 @@ SELECT
   `tailnum`,
   `origin`,
   `dest`,
-  CAST(SUBSTRING(`flight_date`, 1, 10) AS DATE),
-  CAST(`scheduled_departure` AS TIMESTAMP(6)),
-  CAST(`scheduled_arrival` AS TIMESTAMP(6)),
-  CAST(`departs_at` AS TIMESTAMP(6)),
-  CAST(`departed_at` AS TIMESTAMP(6)),
-  CAST(`arrived_at` AS TIMESTAMP(6)),
+  `flight_date`,
+  `scheduled_departure`,
+  `scheduled_arrival`,
+  `departs_at`,
+  `departed_at`,
+  `arrived_at`,
   `dep_delay`,
   `arr_delay`,
   `air_time`,
   `distance`,
   `status`,
-  CAST(`updated_at` AS TIMESTAMP(6)),
+  `updated_at`,
   `__deleted`,
-  source_position(0, `__source_file`, `__source_pos`, `__source_row`)
-FROM `source_flights`;
+  source_position(COALESCE(`__source_epoch`, 0), `__source_file`, `__source_pos`, `__source_row`)
+FROM `source_flights`
+WHERE `__error` IS NULL;
+
+INSERT INTO `serving_freshness_by_id`
+SELECT
+  `id`,
+  `beat`,
+  CONCAT(REPLACE(CAST(`written_at` AS STRING), ' ', 'T'), 'Z'),
+  `__deleted`,
+  source_position(COALESCE(`__source_epoch`, 0), `__source_file`, `__source_pos`, `__source_row`)
+FROM `source_freshness_probe`
+WHERE `__error` IS NULL;
+
+INSERT INTO `serving_freshness_documents`
+SELECT
+  `id`,
+  `beat`,
+  `written_at`,
+  `__deleted`,
+  source_position(COALESCE(`__source_epoch`, 0), `__source_file`, `__source_pos`, `__source_row`)
+FROM `source_freshness_probe`
+WHERE `__error` IS NULL;
 
 END;

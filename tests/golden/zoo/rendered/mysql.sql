@@ -40,7 +40,10 @@ SELECT
   `y_tinyblob`,
   `y_blob`,
   `y_mediumblob`,
-  `y_longblob`
+  `y_longblob`,
+  CAST(`t_time` AS CHAR) AS `t_time`,
+  `g_geometry`,
+  CONCAT('0x', HEX(`v_vector`)) AS `v_vector`
 FROM `zoo-db`.`every-type`
 ORDER BY `id`;
 

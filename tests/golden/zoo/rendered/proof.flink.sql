@@ -55,7 +55,11 @@ CREATE TEMPORARY TABLE `proof_every-type` (
   `y_tinyblob` BYTES,
   `y_blob` BYTES,
   `y_mediumblob` BYTES,
-  `y_longblob` BYTES
+  `y_longblob` BYTES,
+  `t_time` STRING,
+  `g_geometry` BYTES,
+  `v_vector` STRING,
+  `_position` STRING
 ) WITH (
   'connector' = 'filesystem',
   'path' = 's3://lake/proof/00000000/every-type',
@@ -68,7 +72,8 @@ CREATE TEMPORARY TABLE `proof_Select` (
   `group by` STRING,
   `größe` STRING,
   `price` STRING,
-  `left-over` STRING
+  `left-over` STRING,
+  `_position` STRING
 ) WITH (
   'connector' = 'filesystem',
   'path' = 's3://lake/proof/00000000/Select',
@@ -77,7 +82,8 @@ CREATE TEMPORARY TABLE `proof_Select` (
 
 CREATE TEMPORARY TABLE `proof_plain` (
   `b` STRING,
-  `a` STRING
+  `a` STRING,
+  `_position` STRING
 ) WITH (
   'connector' = 'filesystem',
   'path' = 's3://lake/proof/00000000/plain',
@@ -88,64 +94,70 @@ BEGIN STATEMENT SET;
 
 INSERT INTO `proof_every-type`
 SELECT
-  CAST(`id` AS STRING),
-  CAST(`a_tinyint` AS STRING),
-  CAST(`a_tinyint_unsigned` AS STRING),
-  CAST(`a_bool` AS STRING),
-  CAST(`a_smallint` AS STRING),
-  CAST(`a_smallint_unsigned` AS STRING),
-  CAST(`a_mediumint` AS STRING),
-  CAST(`a_mediumint_unsigned` AS STRING),
-  CAST(`a_int` AS STRING),
-  CAST(`a_int_unsigned` AS STRING),
-  CAST(`a_zerofill` AS STRING),
-  CAST(`a_bigint` AS STRING),
-  CAST(`a_bigint_unsigned` AS STRING),
-  CAST(`a_year` AS STRING),
-  CAST(`d_decimal` AS STRING),
-  CAST(`d_decimal_38` AS STRING),
-  CAST(`d_decimal_65` AS STRING),
-  CAST(`f_float` AS STRING),
-  CAST(`f_double` AS STRING),
-  CAST(`b_bit` AS STRING),
-  `b_bit_64`,
-  CAST(`t_date` AS STRING),
-  CAST(`t_datetime` AS STRING),
-  CAST(`t_datetime_3` AS STRING),
-  CAST(`t_datetime_6` AS STRING),
-  CAST(`t_timestamp` AS STRING),
-  CAST(`t_timestamp_6` AS STRING),
-  CAST(`s_char` AS STRING),
-  CAST(`s_varchar` AS STRING),
-  CAST(`s_tinytext` AS STRING),
-  CAST(`s_text` AS STRING),
-  CAST(`s_mediumtext` AS STRING),
-  CAST(`s_longtext` AS STRING),
-  CAST(`s_enum` AS STRING),
-  CAST(`s_set` AS STRING),
-  CAST(`s_json` AS STRING),
-  `y_binary`,
-  `y_varbinary`,
-  `y_tinyblob`,
-  `y_blob`,
-  `y_mediumblob`,
-  `y_longblob`
-FROM `lake`.`zoo`.`every-type`;
+  CAST(r.`id` AS STRING),
+  CAST(r.`a_tinyint` AS STRING),
+  CAST(r.`a_tinyint_unsigned` AS STRING),
+  CAST(r.`a_bool` AS STRING),
+  CAST(r.`a_smallint` AS STRING),
+  CAST(r.`a_smallint_unsigned` AS STRING),
+  CAST(r.`a_mediumint` AS STRING),
+  CAST(r.`a_mediumint_unsigned` AS STRING),
+  CAST(r.`a_int` AS STRING),
+  CAST(r.`a_int_unsigned` AS STRING),
+  CAST(r.`a_zerofill` AS STRING),
+  CAST(r.`a_bigint` AS STRING),
+  CAST(r.`a_bigint_unsigned` AS STRING),
+  CAST(r.`a_year` AS STRING),
+  CAST(r.`d_decimal` AS STRING),
+  CAST(r.`d_decimal_38` AS STRING),
+  CAST(r.`d_decimal_65` AS STRING),
+  CAST(r.`f_float` AS STRING),
+  CAST(r.`f_double` AS STRING),
+  CAST(r.`b_bit` AS STRING),
+  r.`b_bit_64`,
+  CAST(r.`t_date` AS STRING),
+  CAST(r.`t_datetime` AS STRING),
+  CAST(r.`t_datetime_3` AS STRING),
+  CAST(r.`t_datetime_6` AS STRING),
+  CAST(r.`t_timestamp` AS STRING),
+  CAST(r.`t_timestamp_6` AS STRING),
+  CAST(r.`s_char` AS STRING),
+  CAST(r.`s_varchar` AS STRING),
+  CAST(r.`s_tinytext` AS STRING),
+  CAST(r.`s_text` AS STRING),
+  CAST(r.`s_mediumtext` AS STRING),
+  CAST(r.`s_longtext` AS STRING),
+  CAST(r.`s_enum` AS STRING),
+  CAST(r.`s_set` AS STRING),
+  CAST(r.`s_json` AS STRING),
+  r.`y_binary`,
+  r.`y_varbinary`,
+  r.`y_tinyblob`,
+  r.`y_blob`,
+  r.`y_mediumblob`,
+  r.`y_longblob`,
+  CAST(r.`t_time` AS STRING),
+  r.`g_geometry`,
+  CAST(r.`v_vector` AS STRING),
+  CAST(r.`_position` AS STRING)
+FROM `lake`.`zoo`.`every-type` AS r;
 
 INSERT INTO `proof_Select`
 SELECT
-  CAST(`from` AS STRING),
-  CAST(`order` AS STRING),
-  CAST(`group by` AS STRING),
-  CAST(`größe` AS STRING),
-  CAST(`price` AS STRING),
-  CAST(`left-over` AS STRING)
-FROM `lake`.`zoo`.`Select`;
+  CAST(r.`from` AS STRING),
+  CAST(r.`order` AS STRING),
+  CAST(r.`group by` AS STRING),
+  CAST(r.`größe` AS STRING),
+  CAST(r.`price` AS STRING),
+  CAST(r.`left-over` AS STRING),
+  CAST(r.`_position` AS STRING)
+FROM `lake`.`zoo`.`Select` AS r;
 
 INSERT INTO `proof_plain`
 SELECT
-  CAST(`b` AS STRING),
-  CAST(`a` AS STRING)
-FROM `lake`.`zoo`.`plain`;
+  CAST(r.`b` AS STRING),
+  CAST(r.`a` AS STRING),
+  CAST(r.`_position` AS STRING)
+FROM `lake`.`zoo`.`plain` AS r;
 
 END;

@@ -22,7 +22,7 @@ CREATE TEMPORARY TABLE `source_every-type` (
   `id` DECIMAL(20, 0),
   `a_tinyint` INT,
   `a_tinyint_unsigned` INT,
-  `a_bool` STRING,
+  `a_bool` INT,
   `a_smallint` INT,
   `a_smallint_unsigned` INT,
   `a_mediumint` INT,
@@ -40,12 +40,12 @@ CREATE TEMPORARY TABLE `source_every-type` (
   `f_double` DOUBLE,
   `b_bit` BOOLEAN,
   `b_bit_64` BYTES,
-  `t_date` STRING,
-  `t_datetime` TIMESTAMP_LTZ(6),
-  `t_datetime_3` TIMESTAMP_LTZ(6),
-  `t_datetime_6` TIMESTAMP_LTZ(6),
-  `t_timestamp` TIMESTAMP_LTZ(6),
-  `t_timestamp_6` TIMESTAMP_LTZ(6),
+  `t_date` DATE,
+  `t_datetime` TIMESTAMP(6),
+  `t_datetime_3` TIMESTAMP(6),
+  `t_datetime_6` TIMESTAMP(6),
+  `t_timestamp` TIMESTAMP(6),
+  `t_timestamp_6` TIMESTAMP(6),
   `s_char` STRING,
   `s_varchar` STRING,
   `s_tinytext` STRING,
@@ -61,13 +61,19 @@ CREATE TEMPORARY TABLE `source_every-type` (
   `y_blob` BYTES,
   `y_mediumblob` BYTES,
   `y_longblob` BYTES,
+  `t_time` BIGINT,
+  `g_geometry` BYTES,
+  `v_vector` ARRAY<FLOAT>,
   `__op` STRING,
   `__deleted` BOOLEAN,
   `__source_file` STRING,
   `__source_pos` BIGINT,
   `__source_row` BIGINT,
   `__source_gtid` STRING,
-  `__source_ts_us` BIGINT
+  `__source_ts_us` BIGINT,
+  `__source_epoch` INT,
+  `__error` STRING,
+  `__raw` BYTES
 ) WITH (
   'connector' = 'kafka',
   'topic' = 'zoo.zoo-db.every-type',
@@ -76,19 +82,21 @@ CREATE TEMPORARY TABLE `source_every-type` (
   'properties.isolation.level' = 'read_committed',
   'scan.startup.mode' = 'group-offsets',
   'properties.auto.offset.reset' = 'earliest',
-  'format' = 'json',
-  'json.fail-on-missing-field' = 'false',
-  'json.ignore-parse-errors' = 'false',
-  'json.timestamp-format.standard' = 'ISO-8601'
+  'format' = 'lakehouse-record',
+  'lakehouse-record.columns' = '{"id":"integer","a_tinyint":"integer","a_tinyint_unsigned":"integer","a_bool":"boolean_integer","a_smallint":"integer","a_smallint_unsigned":"integer","a_mediumint":"integer","a_mediumint_unsigned":"integer","a_int":"integer","a_int_unsigned":"integer","a_zerofill":"integer","a_bigint":"integer","a_bigint_unsigned":"integer","a_year":"integer","d_decimal":"decimal","d_decimal_38":"decimal","d_decimal_65":"decimal_text","f_float":"float","f_double":"double","b_bit":"boolean","b_bit_64":"bits:8","t_date":"date","t_datetime":"timestamp","t_datetime_3":"timestamp","t_datetime_6":"timestamp","t_timestamp":"timestamp","t_timestamp_6":"timestamp","s_char":"text","s_varchar":"text","s_tinytext":"text","s_text":"text","s_mediumtext":"text","s_longtext":"text","s_enum":"text","s_set":"text","s_json":"json","y_binary":"bytes","y_varbinary":"bytes","y_tinyblob":"bytes","y_blob":"bytes","y_mediumblob":"bytes","y_longblob":"bytes","t_time":"time","g_geometry":"geometry","v_vector":"vector"}',
+  'lakehouse-record.required' = '["id"]'
 );
 
 CREATE TEMPORARY TABLE `source_Select` (
   `from` STRING,
-  `order` STRING,
+  `order` DATE,
   `group by` STRING,
   `größe` DECIMAL(20, 0),
   `price` DECIMAL(10, 2),
   `left-over` STRING,
+  `__before_order` DATE,
+  `__before_group by` STRING,
+  `__before_größe` DECIMAL(20, 0),
   `__op` STRING,
   `__deleted` BOOLEAN,
   `__source_file` STRING,
@@ -96,9 +104,9 @@ CREATE TEMPORARY TABLE `source_Select` (
   `__source_row` BIGINT,
   `__source_gtid` STRING,
   `__source_ts_us` BIGINT,
-  `__before_order` STRING,
-  `__before_group by` STRING,
-  `__before_größe` DECIMAL(20, 0)
+  `__source_epoch` INT,
+  `__error` STRING,
+  `__raw` BYTES
 ) WITH (
   'connector' = 'kafka',
   'topic' = 'zoo.zoo-db.Select',
@@ -107,10 +115,9 @@ CREATE TEMPORARY TABLE `source_Select` (
   'properties.isolation.level' = 'read_committed',
   'scan.startup.mode' = 'group-offsets',
   'properties.auto.offset.reset' = 'earliest',
-  'format' = 'json',
-  'json.fail-on-missing-field' = 'false',
-  'json.ignore-parse-errors' = 'false',
-  'json.timestamp-format.standard' = 'ISO-8601'
+  'format' = 'lakehouse-record',
+  'lakehouse-record.columns' = '{"from":"text","order":"date","group by":"text","größe":"integer","price":"decimal","left-over":"text","__before_order":"date","__before_group by":"text","__before_größe":"integer"}',
+  'lakehouse-record.required' = '["from"]'
 );
 
 CREATE TEMPORARY TABLE `serving_by_order` (
@@ -175,6 +182,9 @@ CREATE TEMPORARY TABLE `serving_types_in_cassandra` (
   `y_blob` BYTES,
   `y_mediumblob` BYTES,
   `y_longblob` BYTES,
+  `t_time` BIGINT,
+  `g_geometry` BYTES,
+  `v_vector` ARRAY<FLOAT>,
   `_deleted` BOOLEAN,
   `_position` BIGINT,
   PRIMARY KEY (`id`) NOT ENFORCED
@@ -231,6 +241,9 @@ CREATE TEMPORARY TABLE `serving_types_in_couchdb` (
   `y_blob` BYTES,
   `y_mediumblob` BYTES,
   `y_longblob` BYTES,
+  `t_time` BIGINT,
+  `g_geometry` BYTES,
+  `v_vector` ARRAY<FLOAT>,
   `_deleted` BOOLEAN,
   `_position` BIGINT,
   PRIMARY KEY (`id`) NOT ENFORCED
@@ -247,31 +260,32 @@ BEGIN STATEMENT SET;
 INSERT INTO `serving_by_order`
 SELECT
   `from`,
-  CAST(SUBSTRING(`order`, 1, 10) AS DATE),
+  `order`,
   `group by`,
   `größe`,
   `price`,
   `__deleted`,
-  source_position(3, `__source_file`, `__source_pos`, `__source_row`)
+  source_position(COALESCE(`__source_epoch`, 0), `__source_file`, `__source_pos`, `__source_row`)
 FROM `source_Select`
+WHERE `__error` IS NULL
 UNION ALL
 SELECT
   `from`,
-  CAST(SUBSTRING(`__before_order`, 1, 10) AS DATE),
+  `__before_order`,
   `__before_group by`,
   `__before_größe`,
   CAST(NULL AS DECIMAL(10, 2)),
   TRUE,
-  source_position(3, `__source_file`, `__source_pos`, `__source_row`)
+  source_position(COALESCE(`__source_epoch`, 0), `__source_file`, `__source_pos`, `__source_row`)
 FROM `source_Select`
-WHERE `__op` = 'u' AND (`__before_order` <> `order` OR `__before_group by` <> `group by` OR `__before_größe` <> `größe`);
+WHERE `__error` IS NULL AND `__op` = 'u' AND (`__before_order` <> `order` OR `__before_group by` <> `group by` OR `__before_größe` <> `größe`);
 
 INSERT INTO `serving_types_in_cassandra`
 SELECT
   `id`,
   `a_tinyint`,
   `a_tinyint_unsigned`,
-  CASE `a_bool` WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE CAST(`a_bool` AS INT) END,
+  `a_bool`,
   `a_smallint`,
   `a_smallint_unsigned`,
   `a_mediumint`,
@@ -289,12 +303,12 @@ SELECT
   `f_double`,
   `b_bit`,
   `b_bit_64`,
-  CAST(SUBSTRING(`t_date`, 1, 10) AS DATE),
-  CAST(`t_datetime` AS TIMESTAMP(6)),
-  CAST(`t_datetime_3` AS TIMESTAMP(6)),
-  CONCAT(REPLACE(CAST(CAST(`t_datetime_6` AS TIMESTAMP(6)) AS STRING), ' ', 'T'), 'Z'),
-  CAST(`t_timestamp` AS TIMESTAMP(6)),
-  CONCAT(REPLACE(CAST(CAST(`t_timestamp_6` AS TIMESTAMP(6)) AS STRING), ' ', 'T'), 'Z'),
+  `t_date`,
+  `t_datetime`,
+  `t_datetime_3`,
+  CONCAT(REPLACE(CAST(`t_datetime_6` AS STRING), ' ', 'T'), 'Z'),
+  `t_timestamp`,
+  CONCAT(REPLACE(CAST(`t_timestamp_6` AS STRING), ' ', 'T'), 'Z'),
   `s_char`,
   `s_varchar`,
   `s_tinytext`,
@@ -310,16 +324,20 @@ SELECT
   `y_blob`,
   `y_mediumblob`,
   `y_longblob`,
+  `t_time`,
+  `g_geometry`,
+  `v_vector`,
   `__deleted`,
-  source_position(3, `__source_file`, `__source_pos`, `__source_row`)
-FROM `source_every-type`;
+  source_position(COALESCE(`__source_epoch`, 0), `__source_file`, `__source_pos`, `__source_row`)
+FROM `source_every-type`
+WHERE `__error` IS NULL;
 
 INSERT INTO `serving_types_in_couchdb`
 SELECT
   `id`,
   `a_tinyint`,
   `a_tinyint_unsigned`,
-  CASE `a_bool` WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE CAST(`a_bool` AS INT) END,
+  `a_bool`,
   `a_smallint`,
   `a_smallint_unsigned`,
   `a_mediumint`,
@@ -337,12 +355,12 @@ SELECT
   `f_double`,
   `b_bit`,
   `b_bit_64`,
-  CAST(SUBSTRING(`t_date`, 1, 10) AS DATE),
-  CAST(`t_datetime` AS TIMESTAMP(6)),
-  CAST(`t_datetime_3` AS TIMESTAMP(6)),
-  CAST(`t_datetime_6` AS TIMESTAMP(6)),
-  CAST(`t_timestamp` AS TIMESTAMP(6)),
-  CAST(`t_timestamp_6` AS TIMESTAMP(6)),
+  `t_date`,
+  `t_datetime`,
+  `t_datetime_3`,
+  `t_datetime_6`,
+  `t_timestamp`,
+  `t_timestamp_6`,
   `s_char`,
   `s_varchar`,
   `s_tinytext`,
@@ -358,8 +376,12 @@ SELECT
   `y_blob`,
   `y_mediumblob`,
   `y_longblob`,
+  `t_time`,
+  `g_geometry`,
+  `v_vector`,
   `__deleted`,
-  source_position(3, `__source_file`, `__source_pos`, `__source_row`)
-FROM `source_every-type`;
+  source_position(COALESCE(`__source_epoch`, 0), `__source_file`, `__source_pos`, `__source_row`)
+FROM `source_every-type`
+WHERE `__error` IS NULL;
 
 END;

@@ -1,11 +1,13 @@
 package io.lakehouse.flink.cassandra;
 
 import com.datastax.driver.core.LocalDate;
+import io.lakehouse.flink.view.FloatVectors;
 import io.lakehouse.flink.view.ValueConverter;
 import io.lakehouse.flink.view.ViewColumn;
 import java.nio.ByteBuffer;
 import java.util.Date;
 import org.apache.flink.table.api.ValidationException;
+import org.apache.flink.table.data.ArrayData;
 import org.apache.flink.table.data.DecimalData;
 import org.apache.flink.table.data.TimestampData;
 
@@ -29,9 +31,25 @@ final class CassandraValues {
             case TIME_WITHOUT_TIME_ZONE -> value -> (Integer) value * (long) NANOS_PER_MILLI;
             case TIMESTAMP_WITHOUT_TIME_ZONE, TIMESTAMP_WITH_LOCAL_TIME_ZONE -> timestamp(column.name());
             case BINARY, VARBINARY -> value -> ByteBuffer.wrap((byte[]) value);
-            default -> throw new ValidationException("column %s: the cassandra-view sink cannot carry %s"
-                    .formatted(column.name(), column.type().asSummaryString()));
+            case ARRAY -> floats(column);
+            default -> throw unfit(column);
         };
+    }
+
+    private static ValidationException unfit(ViewColumn column) {
+        return new ValidationException("column %s: the cassandra-view sink cannot carry %s"
+                .formatted(column.name(), column.type().asSummaryString()));
+    }
+
+    /**
+     * A {@code frozen<list<float>>}. Not a plain list: writing one twice at one timestamp, as a replay does, doubles it,
+     * and an empty one is null.
+     */
+    private static ValueConverter<Object> floats(ViewColumn column) {
+        if (!FloatVectors.fits(column.type())) {
+            throw unfit(column);
+        }
+        return value -> FloatVectors.elements(column.name(), (ArrayData) value);
     }
 
     /** Cassandra's timestamp holds milliseconds: a finer value is refused, never cut. */

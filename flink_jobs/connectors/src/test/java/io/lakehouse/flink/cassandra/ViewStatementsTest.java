@@ -16,6 +16,7 @@ import org.apache.flink.table.api.DataTypes;
 import org.apache.flink.table.api.ValidationException;
 import org.apache.flink.table.catalog.Column;
 import org.apache.flink.table.data.DecimalData;
+import org.apache.flink.table.data.GenericArrayData;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.StringData;
 import org.apache.flink.table.data.TimestampData;
@@ -65,6 +66,18 @@ class ViewStatementsTest {
         assertEquals(
                 ByteBuffer.wrap(new byte[] {0, 1}),
                 CassandraValues.converter(TestSchemas.column(DataTypes.BYTES())).convert(new byte[] {0, 1}));
+    }
+
+    @Test
+    void vectorsAreListsOfFloats() {
+        var converter = CassandraValues.converter(TestSchemas.column(DataTypes.ARRAY(DataTypes.FLOAT())));
+        assertEquals(
+                List.of(0.1f, Float.MAX_VALUE),
+                converter.convert(new GenericArrayData(new float[] {0.1f, Float.MAX_VALUE})));
+        assertEquals(List.of(), converter.convert(new GenericArrayData(new float[0])));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> converter.convert(new GenericArrayData(new Float[] {1f, null})));
     }
 
     @Test

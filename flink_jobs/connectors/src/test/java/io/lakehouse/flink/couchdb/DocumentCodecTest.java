@@ -11,6 +11,7 @@ import org.apache.flink.table.api.DataTypes;
 import org.apache.flink.table.api.ValidationException;
 import org.apache.flink.table.catalog.Column;
 import org.apache.flink.table.data.DecimalData;
+import org.apache.flink.table.data.GenericArrayData;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.StringData;
 import org.apache.flink.table.data.TimestampData;
@@ -91,6 +92,19 @@ class DocumentCodecTest {
         assertThrows(
                 ValidationException.class,
                 () -> JsonValues.converter(TestSchemas.column(DataTypes.ARRAY(DataTypes.INT()))));
+    }
+
+    @Test
+    void vectorsAreArraysOfNumbers() {
+        DataType vector = DataTypes.ARRAY(DataTypes.FLOAT());
+        assertEquals(
+                "[0.1,\"-0.0\",3.4028235E38,1.4E-45]",
+                json(vector, new GenericArrayData(new float[] {0.1f, -0f, Float.MAX_VALUE, Float.MIN_VALUE})));
+        assertEquals("[]", json(vector, new GenericArrayData(new float[0])));
+        assertThrows(
+                IllegalArgumentException.class, () -> json(vector, new GenericArrayData(new float[] {Float.NaN})));
+        assertThrows(
+                IllegalArgumentException.class, () -> json(vector, new GenericArrayData(new Float[] {1f, null})));
     }
 
     private static String id(String a, String b) {
