@@ -386,7 +386,8 @@ class _Actor:
 
     def _stop(self, action: Action, seen: Observation) -> Outcome:
         if self.stream.kind is Kind.CONNECTOR:
-            self.clients.connect.stop(self.stream.engine_name)
+            # A task that is still ending would carry changes that are made after this.
+            self.clients.connect.stop_and_wait(self.stream.engine_name)
             self.log(f"stopped connector {self.stream.engine_name}; its offsets stay")
             self._record(EventKind.STOP, action, seen.facts, state="paused")
             return self._outcome(action, "paused")

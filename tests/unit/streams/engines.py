@@ -269,7 +269,7 @@ class Connect:
     def resume(self, name: str) -> None:
         self.world.done.append(f"resume {name}")
 
-    def stop(self, name: str) -> None:
+    def stop_and_wait(self, name: str) -> None:
         self.world.done.append(f"stop {name}")
         self.world.connectors[name] = ConnectorStatus(name, "STOPPED")
 
