@@ -239,9 +239,20 @@ _SET_NEXT = """
 INSERT INTO lakehouse.schema_topic AS t (pipeline, next_offset) VALUES (%s, %s)
 ON CONFLICT (pipeline) DO UPDATE SET next_offset = greatest(t.next_offset, excluded.next_offset)
 """
+# A connector that starts again tells its last statement again: by its place it is the same one, and settled
+# with it.
 _NOTE = """
 INSERT INTO lakehouse.schema_ddl (pipeline, topic_offset, db, statement, file, pos, gtid, ts_us, tables)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+SELECT new.* FROM (
+    VALUES (%s, %s::bigint, %s, %s, %s, %s::bigint, %s, %s::bigint, %s::text[])
+) AS new (pipeline, topic_offset, db, statement, file, pos, gtid, ts_us, tables)
+WHERE NOT EXISTS (
+    SELECT 1 FROM lakehouse.schema_ddl AS told
+    WHERE told.pipeline = new.pipeline AND told.db = new.db AND told.statement = new.statement
+      AND told.file = new.file AND told.pos = new.pos AND told.ts_us = new.ts_us
+      AND told.gtid IS NOT DISTINCT FROM new.gtid AND told.tables = new.tables
+)
+ON CONFLICT DO NOTHING
 """
 _PENDING = """
 SELECT * FROM lakehouse.schema_ddl WHERE pipeline = %s AND topic_offset > %s ORDER BY topic_offset
