@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,15 @@ def test_statements_count_until_they_are_settled(store: SchemaStore) -> None:
     store.forget("p", "the topic was made anew")
     assert (store.next_offset("p"), store.pending("p", ["t"])) == (0, {"t": []})
     assert [row.kind for row in store.history("p")] == ["forgotten"]
+
+
+def test_a_statement_told_again_after_a_restart_is_the_one_already_settled(store: SchemaStore) -> None:
+    store.note("p", [ddl(0), ddl(1)], 2)
+    store.settle("p", 1, ["t"])
+    later = replace(ddl(1), ts_us=8)
+    store.note("p", [replace(ddl(1), offset=5), replace(later, offset=6)], 7)
+    assert [one.offset for one in store.pending("p", ["t"])["t"]] == [6]
+    assert store.next_offset("p") == 7
 
 
 def test_an_order_is_there_until_it_is_ended(store: SchemaStore) -> None:
