@@ -73,14 +73,14 @@ def test_after_a_minute_every_place_has_beats_with_finite_percentiles(flow: Flow
         found = freshness()
         places = by_place(found)
         assert list(places) == PLACES
-        if all(entry["beats"] >= 3 and entry["p99"] is not None for entry in places.values()):
+        # A place that was asked before its stream had taken up again tells that problem for a minute.
+        if all(e["beats"] >= 3 and e["p99"] is not None and not e["problem"] for e in places.values()):
             break
         assert time.monotonic() < deadline, found
         time.sleep(10)
     for entry in places.values():
         assert 0 < entry["p50"] <= entry["p95"] <= entry["p99"] <= entry["max"] < math.inf
         assert sum(entry["histogram"].values()) == entry["beats"]
-        assert entry["problem"] == ""
     # The order of the way, with room for the pauses between two questions.
     assert places["kafka"]["p50"] < places["paimon"]["p50"] < places["nessie"]["p50"] + 0.5
     assert places["nessie"]["p50"] < places["trino"]["p50"] + 0.5

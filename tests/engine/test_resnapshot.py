@@ -316,7 +316,11 @@ def restarted_in_the_middle(endpoints: Endpoints, *, keys: int = 60_000) -> int:
                 lab.again(table, condition="id < 5")
             resnapshot(lab.contract, lab.clients, [table], log=log, stall_seconds=60)
         assert len(restarts) == 3
-        assert "the same re-snapshot is under way already; following it" in lab.log
+        # The same call follows what is under way, or asks anew where the connector was stopped before it had
+        # stored its progress; either way the rows below are complete.
+        assert any("following it" in line for line in lab.log) or (
+            sum("reads again" in line for line in lab.log) > 1
+        )
         lab.caught_up()
         offset = lab.clients.connect.offsets(name)[0]["offset"]
         assert not [key for key in offset if key.startswith("incremental")]
