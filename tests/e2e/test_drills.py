@@ -39,7 +39,7 @@ def drill_rows(flow: Flow) -> int:
     "name",
     [
         "kill-taskmanager",
-        "kill-kafka",
+        pytest.param("kill-kafka", marks=pytest.mark.slow),
         pytest.param("kill-jobmanager", marks=pytest.mark.slow),
         pytest.param("kill-connect", marks=pytest.mark.slow),
     ],

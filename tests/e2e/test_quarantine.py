@@ -177,6 +177,7 @@ def test_a_replay_brings_no_deleted_row_back(poisoned: Flow, verify: Verify) -> 
     )
 
 
+@pytest.mark.slow
 def test_what_tells_no_row_cannot_be_replayed_and_is_dropped(flow: Flow, verify: Verify) -> None:
     lakehouse("quarantine", "replay", "flights", "--all", timeout=600, check=False)
     assert differing(verify) == {}

@@ -213,6 +213,12 @@ def site(flow: Flow, capsys: pytest.CaptureFixture[str]) -> Site:
     return Site(flow.clients, flow.contract, log)
 
 
-@pytest.mark.parametrize("core", [topic_gap, binlog_gap], ids=lambda core: core.__name__)
+@pytest.mark.parametrize(
+    "core",
+    [
+        pytest.param(topic_gap, id="topic_gap", marks=pytest.mark.slow),
+        pytest.param(binlog_gap, id="binlog_gap"),
+    ],
+)
 def test_repair(core: Callable[[Site], Any], site: Site) -> None:
     core(site)
