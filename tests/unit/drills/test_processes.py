@@ -56,6 +56,14 @@ def supervisor(tmp_path: Path) -> Iterator[Known]:
     parent.wait(10)
 
 
+def wait_for_death(killed: list[psutil.Process]) -> None:
+    """SIGKILL is only delivered when it returns: a process keeps its environment until it has ended."""
+    deadline = time.monotonic() + 10
+    while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in killed):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def states(family: list[psutil.Process]) -> set[str]:
     time.sleep(0.2)
     return {process.status() for process in family}
@@ -76,6 +84,7 @@ def test_orphans_of_the_service_are_found_by_their_mark(supervisor: Known) -> No
     orphan = family[-1]
     for process in family[:-1]:
         process.kill()
+    wait_for_death(family[:-1])
     stranger = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(60)"],
         env={**os.environ, MARKER: "engine", "LAKEHOUSE_DATA": "/another/instance"},
