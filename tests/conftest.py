@@ -3,6 +3,8 @@
 It has its own ports and its own data folder, so that a demo running on the same machine is not disturbed.
 The engines are started once per test session and stopped at its end. ``LAKEHOUSE_TEST_KEEP=1`` leaves them
 running and reuses them at the next session, which is what one wants while writing a test.
+``LAKEHOUSE_TEST_KEEP=as-is`` asks nothing of them: they run the code with which they were started.
+``LAKEHOUSE_TEST_DATA`` and ``LAKEHOUSE_TEST_PORTS`` name another instance's folder and port offset.
 """
 
 from __future__ import annotations
@@ -18,15 +20,15 @@ import pytest
 from hypothesis import settings
 
 PROJECT = Path(__file__).resolve().parent.parent
-KEEP = bool(os.environ.get("LAKEHOUSE_TEST_KEEP"))
+KEEP = os.environ.get("LAKEHOUSE_TEST_KEEP", "")
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 # Set before anything is imported: the product and its child processes read their settings from here.
-os.environ["LAKEHOUSE_DATA"] = str(PROJECT / ".lakehouse-test")
-os.environ["LAKEHOUSE_PORT_OFFSET"] = "10000"
+os.environ["LAKEHOUSE_DATA"] = os.environ.get("LAKEHOUSE_TEST_DATA", str(PROJECT / ".lakehouse-test"))
+os.environ["LAKEHOUSE_PORT_OFFSET"] = os.environ.get("LAKEHOUSE_TEST_PORTS", "10000")
 
 
 def lakehouse(*arguments: str, timeout: float = 2400, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -57,6 +59,9 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0
 def instance() -> Iterator[Path]:
     """Every engine, started and ready; gives the instance's data folder."""
     data = Path(os.environ["LAKEHOUSE_DATA"])
+    if KEEP == "as-is":
+        yield data
+        return
     if not KEEP:
         lakehouse("down", check=False, timeout=300)
         lakehouse("reset", "--yes", check=False, timeout=300)

@@ -21,6 +21,7 @@ OWNER_PATTERN = r"^(team:[A-Za-z0-9_.\- ]+|[^@\s]+@[^@\s]+\.[^@\s]+)$"
 Identifier = Annotated[str, Field(pattern=IDENTIFIER_PATTERN)]
 Owner = Annotated[str, Field(pattern=OWNER_PATTERN)]
 ServingEngine = Literal["cassandra", "couchdb"]
+MartEngine = Literal["trino", "doris"]
 
 
 class _Model(BaseModel):
@@ -97,6 +98,16 @@ class Mart(_Model):
     owner: Owner | None = Field(default=None, description="Defaults to the pipeline's owner.")
     refresh: str = Field(
         default="*/5 * * * *", description="Cron expression (UTC): how often to refresh at most."
+    )
+    engines: tuple[MartEngine, ...] = Field(
+        default=("trino",), min_length=1, description="Where the mart is kept: trino, doris, or both."
+    )
+    key: tuple[str, ...] = Field(
+        default=(), description="Output columns that tell the mart's rows apart; checked to be so."
+    )
+    partition: str | None = Field(
+        default=None,
+        description="Output column of type DATE by which the mart is partitioned and refreshed in parts.",
     )
 
 

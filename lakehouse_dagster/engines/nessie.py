@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -109,6 +109,24 @@ Operation = PutTable | PutNamespace | Delete
 
 
 @dataclass(frozen=True)
+class Difference:
+    """One key that differs between two commits, with Nessie's JSON of the content in each (None: absent)."""
+
+    key: Key
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What a merge did or, as a dry run, would do. ``conflicts`` are keys that both sides have changed."""
+
+    done: bool
+    hash: str | None
+    conflicts: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True)
 class LogEntry:
     """One commit of a reference's history. `commit_time` is ISO-8601 in UTC."""
 
@@ -199,6 +217,77 @@ class NessieClient:
         path = f"/trees/{quote(reference.pinned, safe='@')}/history/commit"
         target = self._http.json("POST", path, json=body)["targetBranch"]
         return Reference(target["name"], target["hash"], target["type"])
+
+    def assign(self, reference: Reference, to: Reference) -> Reference:
+        """Let a branch or tag point at another commit; ConflictError if it no longer points at the given one."""
+        body = {"type": to.type, "name": to.name, "hash": to.hash}
+        path = f"/trees/{quote(reference.pinned, safe='@')}"
+        answer = self._http.json("PUT", path, json=body)["reference"]
+        return Reference(answer["name"], answer["hash"], answer["type"])
+
+    def merge(
+        self,
+        source: Reference,
+        into: Reference,
+        message: str,
+        *,
+        dry_run: bool = False,
+        properties: Mapping[str, str] | None = None,
+    ) -> Merge:
+        """Merge the commits of one reference into a branch as one commit.
+
+        Only tables that one side alone has changed since both were the same are merged; where both have, the
+        answer names them and nothing is done. ``into`` may have moved meanwhile where no key conflicts.
+        """
+        body: dict[str, Any] = {
+            "fromRefName": source.name,
+            "fromHash": source.hash,
+            "message": message,
+            "isReturnConflictAsResult": True,
+            "isDryRun": dry_run,
+        }
+        if properties:
+            body["commitMeta"] = {
+                "message": message,
+                "allProperties": {name: [value] for name, value in properties.items()},
+            }
+        path = f"/trees/{quote(into.pinned, safe='@')}/history/merge"
+        answer = self._http.json("POST", path, json=body)
+        conflicts = tuple(
+            tuple(detail["key"]["elements"])
+            for detail in answer.get("details") or []
+            if detail.get("conflict") is not None
+        )
+        # The same commits merged again are successful without being applied.
+        done = bool(answer.get("wasSuccessful")) and not conflicts
+        return Merge(done, answer.get("resultantTargetHash"), conflicts)
+
+    def diff(self, before: Reference, after: Reference) -> list[Difference]:
+        """The keys (of namespaces too) whose content differs between two commits."""
+        path = f"/trees/{quote(before.pinned, safe='@')}/diff/{quote(after.pinned, safe='@')}"
+        found = []
+        for item in self._pages(path, "diffs"):
+            found.append(Difference(tuple(item["key"]["elements"]), item.get("from"), item.get("to")))
+        return found
+
+    def entries(self, reference: Reference) -> dict[Key, dict[str, Any]]:
+        """Every key as of a commit with Nessie's JSON of its content."""
+        path = f"/trees/{quote(reference.pinned, safe='@')}/entries"
+        return {
+            tuple(item["name"]["elements"]): item["content"]
+            for item in self._pages(path, "entries", {"content": "true"})
+        }
+
+    def _pages(self, path: str, name: str, params: Mapping[str, str] | None = None) -> Iterator[Any]:
+        """The items of a listing, however many pages it has."""
+        token: str | None = None
+        while True:
+            asked = {**(params or {}), **({"page-token": token} if token else {})}
+            answer = self._http.json("GET", path, params=asked)
+            yield from answer[name]
+            token = answer.get("token")
+            if not answer.get("hasMore") or not token:
+                return
 
     def ensure_namespace(self, namespace: str, branch: str = "main") -> bool:
         """Create the namespace on the branch if it is not there; True when it was created now."""
