@@ -219,7 +219,7 @@ class NessieClient:
         return Reference(target["name"], target["hash"], target["type"])
 
     def assign(self, reference: Reference, to: Reference) -> Reference:
-        """Let a branch or tag point at another commit; ConflictError if it no longer points at the given one."""
+        """Let a branch or tag point at another commit; ConflictError when it has moved from the given one."""
         body = {"type": to.type, "name": to.name, "hash": to.hash}
         path = f"/trees/{quote(reference.pinned, safe='@')}"
         answer = self._http.json("PUT", path, json=body)["reference"]
