@@ -246,7 +246,7 @@ def missing_tables(contract: Contract, clients: Clients) -> str | None:
     listed = ", ".join(f"{contract.database}.{name}" for name in absent)
     return (
         f"source table(s) {listed} do not exist yet; create and fill them "
-        f"(for the sample: `lakehouse replay {contract.name}`)"
+        "(for the samples: `lakehouse replay flights`, `lakehouse canary`)"
     )
 
 
