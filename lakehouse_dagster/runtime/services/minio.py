@@ -61,7 +61,12 @@ def policy(reads: tuple[str, ...], writes: tuple[str, ...]) -> dict[str, Any]:
     statements = [
         {"Effect": "Allow", "Action": ["s3:GetBucketLocation"], "Resource": [bucket]},
         listing,
-        {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": objects(reads)},
+        # Clients ask whether the folder itself is an object, and must hear that there is none.
+        {
+            "Effect": "Allow",
+            "Action": ["s3:GetObject"],
+            "Resource": objects(reads) + [f"{bucket}/{prefix}" for prefix in reads if prefix != "*"],
+        },
     ]
     if writes:
         actions = [
