@@ -68,7 +68,7 @@ def test_an_earlier_versions_file_is_completed_and_keeps_what_it_has(tmp_path: P
 def test_a_file_that_is_not_complete_yet_is_never_used(tmp_path: Path) -> None:
     path = tmp_path / "secrets.json"
     held = older(path)
-    with pytest.raises(RuntimeFailure, match="earlier version and lacks .*s3_flink") as failure:
+    with pytest.raises(RuntimeFailure, match=r"earlier version and lacks .*s3_flink") as failure:
         load_secrets(path)
     assert "lakehouse up" in failure.value.fix
     assert json.loads(path.read_text()) == held
