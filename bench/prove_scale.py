@@ -28,8 +28,10 @@ from typing import Any
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.model import Pipeline, Source, Table, View
 from lakehouse_dagster.engines.clients import Clients
+from lakehouse_dagster.engines.endpoints import FLINK
 from lakehouse_dagster.engines.flink import script_environment
 from lakehouse_dagster.engines.nessie import Delete
+from lakehouse_dagster.engines.s3 import ObjectStore
 from lakehouse_dagster.governance.publisher import publish_once
 from lakehouse_dagster.proof.prove import Prover
 from lakehouse_dagster.proof.subject import PLACES, PlaceName
@@ -246,7 +248,9 @@ class Scale:
             for key in keys:
                 if key in held:
                     nessie.commit([Delete(key)], "clean up", reference=nessie.get_reference())
-            self.clients.store.delete_prefix(f"{self.clients.paimon.warehouse}/{self.name}.db/")
+            ObjectStore(self.clients.endpoints.s3.acting(FLINK)).delete_prefix(
+                f"{self.clients.paimon.warehouse}/{self.name}.db/"
+            )
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ def lock_command(
 ) -> None:
     """Write the source's schema into the pipeline's schema.lock.json and show what changed."""
     # Engines and the runtime are above the contract: only this command, never the contract itself, uses them.
+    from lakehouse_dagster.engines.endpoints import READER
     from lakehouse_dagster.engines.errors import EngineError
     from lakehouse_dagster.engines.mysql import MySqlClient
     from lakehouse_dagster.runtime.endpoints import load_endpoints
@@ -29,7 +30,7 @@ def lock_command(
     try:
         folder = pipeline_folder(pipeline, DEFS_ROOT)
         model = read_pipeline(folder / DEFS_FILE)
-        with MySqlClient(load_endpoints().mysql) as client:
+        with MySqlClient(load_endpoints().mysql.acting(READER)) as client:
             new = client.read_schema(model.source.database, [table.name for table in model.tables])
     except (ContractError, EngineError, RuntimeFailure) as error:
         raise _failure(error) from error

@@ -125,7 +125,7 @@ class Watch:
         while True:
             try:
                 if gtids is None:
-                    gtids = self.clients.mysql.executed_gtids()
+                    gtids = self.clients.reading.mysql.executed_gtids()
                 target, missing = advance(target, observe(self.contract, self.clients, gtids))
                 waiting = missing or (*self.streams_down(), *self.held())
             except EngineError as error:

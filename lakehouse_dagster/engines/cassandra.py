@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from cassandra import DriverException, OperationTimedOut, RequestExecutionException
 from cassandra.auth import PlainTextAuthProvider
@@ -22,8 +23,11 @@ from cassandra.protocol import ErrorMessage
 from cassandra.query import SimpleStatement
 
 from lakehouse_dagster.engines.closing import Closing
-from lakehouse_dagster.engines.endpoints import CassandraEndpoint
+from lakehouse_dagster.engines.endpoints import READER, WRITER, CassandraEndpoint
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
+
+PERMISSIONS: Final = MappingProxyType({WRITER: "MODIFY", READER: "SELECT"})
+"""What each identity may do in the keyspaces of pipelines. The writer need not read: positions decide."""
 
 
 def _tuples(_names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
@@ -113,6 +117,12 @@ class CassandraClient(Closing):
             "SELECT column_name, type FROM system_schema.columns WHERE keyspace_name = %s AND table_name = %s"
         )
         return {row[0]: row[1] for row in self.execute(cql, (keyspace, table))}
+
+    def admit(self, keyspace: str) -> None:
+        """Let the installation's other identities into a keyspace that this one has made."""
+        for identity, login in self.endpoint.identities.items():
+            what = f"{PERMISSIONS[identity]} ON KEYSPACE {identifier(keyspace)}"
+            self.execute(f"GRANT {what} TO {identifier(login.name)}")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

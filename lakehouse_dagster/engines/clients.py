@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from lakehouse_dagster.engines.closing import Closing
-from lakehouse_dagster.engines.endpoints import Endpoints
+from lakehouse_dagster.engines.endpoints import READER, Endpoints
 
 # The client libraries are heavy (cassandra, boto3, kafka ...): a caller pays only for those it uses.
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lakehouse_dagster.engines.trino import TrinoClient
 
 _CLOSED = (
+    "reading",
     "mysql",
     "source",
     "postgres",
@@ -70,18 +71,25 @@ class Clients(Closing):
 
     @cached_property
     def mysql(self) -> MySqlClient:
-        """The source database."""
+        """The source database as its application, which writes it; the platform itself only reads."""
         from lakehouse_dagster.engines.mysql import MySqlClient
 
         return MySqlClient(self.endpoints.mysql)
 
     @cached_property
+    def reading(self) -> Clients:
+        """Clients of the same engines with identities that can change nothing there."""
+        return Clients(self.endpoints.acting(READER), timeout=self._timeout)
+
+    @cached_property
     def source(self) -> MySqlClient:
-        """The source database for small questions, which it must answer within the timeout."""
+        """The source database for small questions, read only, which it must answer within the timeout."""
         from lakehouse_dagster.engines.mysql import MySqlClient
 
         return MySqlClient(
-            self.endpoints.mysql, connect_timeout=max(1.0, self._timeout / 4), read_timeout=self._timeout
+            self.endpoints.mysql.acting(READER),
+            connect_timeout=max(1.0, self._timeout / 4),
+            read_timeout=self._timeout,
         )
 
     @cached_property

@@ -7,17 +7,58 @@ The models know nothing about how the engines were started. The native runtime f
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Self
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+READER: Final = "reader"
+"""Reads data and changes nothing: for people, reports and the platform's own comparisons."""
+WRITER: Final = "writer"
+"""Writes rows of what exists and makes nothing new: the serving stream's sinks."""
+PROBER: Final = "prober"
+"""Writes the freshness probe's table in the source and no other."""
+FLINK: Final = "flink"
+"""Writes the lake's tables and the streams' state: Flink in the object store."""
 
 
 class _Endpoint(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class MySqlEndpoint(_Endpoint):
-    """The source database, with the application's user (not the one used for change capture)."""
+class Login(_Endpoint):
+    """The name and the password of one identity; no password where the engine asks for none."""
+
+    name: str
+    password: SecretStr | None = None
+
+
+class _WithIdentities(_Endpoint):
+    """An endpoint that can be used as somebody with fewer rights than its own login has."""
+
+    _fields: ClassVar[tuple[str, ...]]
+    """The endpoint's fields that hold a login: its name, and its password where the engine has one."""
+
+    identities: Mapping[str, Login] = Field(default_factory=dict)
+    """Further logins by identity (``READER`` ...). An installation may leave any of them out."""
+
+    def acting(self, identity: str) -> Self:
+        """The same endpoint with the login of ``identity``; as it is where the installation has none."""
+        login = self.identities.get(identity)
+        if login is None:
+            return self
+        values = (login.name, login.password)
+        update: dict[str, Any] = dict(zip(self._fields, values, strict=False))
+        return self.model_copy(update={**update, "identities": {}})
+
+
+class MySqlEndpoint(_WithIdentities):
+    """The source database, with the application's user, who writes it.
+
+    Identities: ``READER`` and ``PROBER``. The one of change capture is known to Kafka Connect alone.
+    """
+
+    _fields = ("user", "password")
 
     host: str
     port: int
@@ -49,8 +90,13 @@ class ConnectEndpoint(_Endpoint):
     metrics_url: str = ""
 
 
-class S3Endpoint(_Endpoint):
-    """The object store: address, keys and the one bucket of this installation."""
+class S3Endpoint(_WithIdentities):
+    """The object store: address, the control plane's keys and the one bucket of this installation.
+
+    Identities: ``READER`` and ``FLINK``. Trino's and Nessie's keys are known to these servers alone.
+    """
+
+    _fields = ("access_key", "secret_key")
 
     endpoint: str
     access_key: str
@@ -76,8 +122,10 @@ class FlinkEndpoint(_Endpoint):
     url: str
 
 
-class TrinoEndpoint(_Endpoint):
-    """The Trino coordinator and the catalog that reads the lake through Nessie."""
+class TrinoEndpoint(_WithIdentities):
+    """The Trino coordinator and the catalog that reads the lake through Nessie. Identities: ``READER``."""
+
+    _fields = ("user",)
 
     host: str
     port: int
@@ -85,8 +133,13 @@ class TrinoEndpoint(_Endpoint):
     catalog: str
 
 
-class CassandraEndpoint(_Endpoint):
-    """The Cassandra node, its credentials and the keyspace of the serving views."""
+class CassandraEndpoint(_WithIdentities):
+    """The Cassandra node, the role that makes the views, and the keyspace of the serving views.
+
+    Identities: ``READER`` and ``WRITER``.
+    """
+
+    _fields = ("username", "password")
 
     host: str
     port: int
@@ -96,8 +149,13 @@ class CassandraEndpoint(_Endpoint):
     keyspace: str
 
 
-class CouchDbEndpoint(_Endpoint):
-    """The CouchDB server (natively the ``pouchdb-server`` stand-in) and its administrator."""
+class CouchDbEndpoint(_WithIdentities):
+    """The CouchDB server (natively the ``pouchdb-server`` stand-in) and its administrator.
+
+    Identities: ``READER`` and ``WRITER``.
+    """
+
+    _fields = ("username", "password")
 
     url: str
     username: str
@@ -126,16 +184,31 @@ class Endpoints(_Endpoint):
     couchdb: CouchDbEndpoint
     dagster: DagsterEndpoint
 
+    def acting(self, identity: str) -> Endpoints:
+        """The same engines with the login of ``identity`` wherever the installation has it."""
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        return self.model_copy(
+            update={
+                name: endpoint.acting(identity)
+                for name, endpoint in found.items()
+                if isinstance(endpoint, _WithIdentities)
+            }
+        )
+
     def revealed(self) -> dict[str, Any]:
         """Return plain values with the passwords readable, for a consumer that must log in."""
-        return {
-            name: {
-                key: value.get_secret_value() if isinstance(value, SecretStr) else value
-                for key, value in dict(getattr(self, name)).items()
-            }
-            for name in type(self).model_fields
-        }
+        return {name: _revealed(getattr(self, name)) for name in type(self).model_fields}
 
     def to_json(self) -> str:
         """Return ``revealed()`` as one JSON object."""
         return json.dumps(self.revealed(), indent=2)
+
+
+def _revealed(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, BaseModel):
+        return _revealed(dict(value))
+    if isinstance(value, Mapping):
+        return {key: _revealed(item) for key, item in value.items()}
+    return value

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from lakehouse_dagster.engines import flink_client
 from lakehouse_dagster.engines.connect import root_cause
-from lakehouse_dagster.engines.endpoints import Endpoints, FlinkEndpoint
+from lakehouse_dagster.engines.endpoints import FLINK, WRITER, Endpoints, FlinkEndpoint
 from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 from lakehouse_dagster.engines.http import HttpEngine
 
@@ -320,21 +320,25 @@ class Script(Protocol):
 
 
 def script_environment(endpoints: Endpoints) -> dict[str, str]:
-    """The values behind the ${NAME} placeholders of a Flink script (secrets: never log this)."""
+    """The values behind the ${NAME} placeholders of a Flink script (secrets: never log this).
+
+    They are those of the identities that the streams have, which may do less than the control plane's own.
+    """
     e = endpoints
+    s3, cassandra, couchdb = e.s3.acting(FLINK), e.cassandra.acting(WRITER), e.couchdb.acting(WRITER)
     return {
         "KAFKA_BOOTSTRAP": e.kafka.bootstrap,
-        "S3_ENDPOINT": e.s3.endpoint,
-        "S3_ACCESS_KEY": e.s3.access_key,
-        "S3_SECRET_KEY": e.s3.secret_key.get_secret_value(),
+        "S3_ENDPOINT": s3.endpoint,
+        "S3_ACCESS_KEY": s3.access_key,
+        "S3_SECRET_KEY": s3.secret_key.get_secret_value(),
         "PAIMON_WAREHOUSE": e.paimon.warehouse,
-        "CASSANDRA_HOST": e.cassandra.host,
-        "CASSANDRA_PORT": str(e.cassandra.port),
-        "CASSANDRA_USERNAME": e.cassandra.username,
-        "CASSANDRA_PASSWORD": e.cassandra.password.get_secret_value(),
-        "COUCHDB_URL": e.couchdb.url,
-        "COUCHDB_USERNAME": e.couchdb.username,
-        "COUCHDB_PASSWORD": e.couchdb.password.get_secret_value(),
+        "CASSANDRA_HOST": cassandra.host,
+        "CASSANDRA_PORT": str(cassandra.port),
+        "CASSANDRA_USERNAME": cassandra.username,
+        "CASSANDRA_PASSWORD": cassandra.password.get_secret_value(),
+        "COUCHDB_URL": couchdb.url,
+        "COUCHDB_USERNAME": couchdb.username,
+        "COUCHDB_PASSWORD": couchdb.password.get_secret_value(),
     }
 
 

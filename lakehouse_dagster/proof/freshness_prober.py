@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.model import Probe
 from lakehouse_dagster.engines.clients import Clients
-from lakehouse_dagster.engines.endpoints import Endpoints
+from lakehouse_dagster.engines.endpoints import PROBER, READER, Endpoints
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.proof.freshness import Beat, Follower, Minute, Place, every_nth, pause, probe_places
 
@@ -251,7 +251,7 @@ class Probing:
         while not self._rest.is_set():
             try:
                 if row is None:
-                    client = MySqlClient(self._endpoints().mysql, read_timeout=TIMEOUT_SECONDS)
+                    client = MySqlClient(self._endpoints().mysql.acting(PROBER), read_timeout=TIMEOUT_SECONDS)
                     row = ProbeRow(self.contract, self.probe, client)
                 beat = row.beat()
                 if beat is not None:
@@ -292,7 +292,7 @@ class Probing:
                 continue
             try:
                 if look is None:
-                    clients = Clients(self._endpoints(), timeout=TIMEOUT_SECONDS)
+                    clients = Clients(self._endpoints().acting(READER), timeout=TIMEOUT_SECONDS)
                     look = look_for(self.contract, self.probe, place, clients)
                 number = look.look()
                 self.ledger.shown(place, number, time.monotonic())

@@ -334,7 +334,7 @@ class Prover:
         if probe is not None and probe.table in tables:
             from lakehouse_dagster.proof.freshness_source import quiet
 
-            stack.enter_context(quiet(self.contract, self.clients.mysql))
+            stack.enter_context(quiet(self.contract, self.clients.reading.mysql))
 
     # -- naming what is wrong --------------------------------------------------------------------------------
 
@@ -396,7 +396,7 @@ class Prover:
 
     @contextmanager
     def _snapshot(self, tables: Sequence[str]) -> Iterator[SourceSnapshot]:
-        with self.clients.mysql.snapshot(
+        with self.clients.reading.mysql.snapshot(
             self.contract.database, tables, attempts=LOCK_ATTEMPTS, lock_seconds=LOCK_SECONDS
         ) as snapshot:
             yield snapshot

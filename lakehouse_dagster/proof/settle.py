@@ -319,8 +319,8 @@ def _missing(contract: Contract, clients: Clients, gtids: str) -> str | None:
             "connect",
             f"the offset of {contract.connector_name} has no GTID set; is gtid-mode=ON in the source?",
         )
-    missing = clients.mysql.missing_gtids(held, gtids)
-    if missing and at_the_end(offset, clients.mysql.position()):
+    missing = clients.reading.mysql.missing_gtids(held, gtids)
+    if missing and at_the_end(offset, clients.reading.mysql.position()):
         # A DDL ends no transaction, so the offset has its GTID only with the next one: perhaps never.
         return ""
     return missing

@@ -148,9 +148,9 @@ def places(contract: Contract, clients: Clients) -> dict[PlaceName, KeyedPlace]:
     """All places a pipeline can live in."""
     return {
         "paimon": PaimonPlace(contract, clients.endpoints, clients.submitter, clients.store),
-        "trino": TrinoPlace(contract, clients.trino, clients.paimon),
-        "cassandra": CassandraPlace(contract, clients.cassandra),
-        "couchdb": CouchDbPlace(clients.couchdb),
+        "trino": TrinoPlace(contract, clients.reading.trino, clients.paimon),
+        "cassandra": CassandraPlace(contract, clients.reading.cassandra),
+        "couchdb": CouchDbPlace(clients.reading.couchdb),
     }
 
 
@@ -187,7 +187,7 @@ class Verifier:
         if not tables:
             raise EngineError("mysql", f"no table can be compared: {_listed(left_out)}")
         # The platform's own row is written all the time; left alone it would differ in every comparison.
-        with quiet(self.contract, self.clients.mysql):
+        with quiet(self.contract, self.clients.reading.mysql):
             for attempt in range(1, self.max_attempts + 1):
                 report = self._attempt(tables)
                 if not report.differs or not report.written or attempt == self.max_attempts:
@@ -209,7 +209,7 @@ class Verifier:
         wanted = [subject for subject in subjects(contract) if subject.table in tables]
         with ExitStack() as stack:
             self.report("taking a consistent snapshot of the source")
-            snapshot = stack.enter_context(self.clients.mysql.snapshot(contract.database, tables))
+            snapshot = stack.enter_context(self.clients.reading.mysql.snapshot(contract.database, tables))
             sources = self._read_source(stack, snapshot, wanted)
             self.report("waiting until all of it has arrived everywhere")
             unsettled = self.wait(
@@ -233,8 +233,8 @@ class Verifier:
                     results.append(Result(subject, comparison, examples, newer))
                     self.report(f"{name}: {subject.label}: {comparison.rows} rows compared")
             # Asked last: an unchanged set proves that nothing was written during the whole comparison.
-            now = self.clients.mysql.executed_gtids()
-            written = bool(self.clients.mysql.missing_gtids(snapshot.position.gtids, now))
+            now = self.clients.reading.mysql.executed_gtids()
+            written = bool(self.clients.reading.mysql.missing_gtids(snapshot.position.gtids, now))
         order = {subject: number for number, subject in enumerate(wanted)}
         results.sort(key=lambda result: order[result.subject])
         return Report(contract.name, snapshot.position, tuple(results), unsettled, written)
@@ -306,7 +306,7 @@ def check_schema(contract: Contract, clients: Clients, tables: Sequence[str] | N
     A column that the policy leaves out is no reason.
     """
     names = [table.name for table in contract.tables] if tables is None else list(tables)
-    live = clients.mysql.read_schema(contract.database).tables
+    live = clients.reading.mysql.read_schema(contract.database).tables
     found = {}
     for name in names:
         policy = policy_of(contract.pipeline.schema_changes, contract.table(name).schema_changes)

@@ -75,7 +75,7 @@ def _newest(contract: Contract, clients: Clients, store: QuarantineStore, table:
     if not places:
         return None
     newest = max(places, key=lambda at: _position(contract, at))
-    now = clients.mysql.position()
+    now = clients.reading.mysql.position()
     # Of a binary log that was reset since, a place means nothing any more.
     passed = _position(contract, newest) <= encode(contract.epoch, file_number(now.file), now.pos, 0)
     return newest if passed else None

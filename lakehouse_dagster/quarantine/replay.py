@@ -209,7 +209,7 @@ class Replay:
             return None
         contract = self.contract
         with (
-            self.clients.mysql.snapshot(contract.database, list(by_table)) as snapshot,
+            self.clients.reading.mysql.snapshot(contract.database, list(by_table)) as snapshot,
             RecordWriter(self.clients.endpoints.kafka) as writer,
         ):
             now = int(datetime.now(UTC).timestamp() * 1_000_000)

@@ -43,7 +43,7 @@ def first_page(contract: Contract, table: str, rows: int) -> str:
 
 def next_page(contract: Contract, table: str, after: Sequence[Any], rows: int) -> tuple[str, list[Any]]:
     """SELECT of the rows after a key, and its arguments."""
-    names = [quoting.mysql(column.name) for column in _key(contract, table)]
+    names = [_escaped(quoting.mysql(column.name)) for column in _key(contract, table)]
     # The first condition is what the index is searched by; the second picks the rows exactly.
     condition, args = _after(names, list(after))
     if len(names) > 1:

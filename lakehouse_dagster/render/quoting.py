@@ -1,4 +1,8 @@
-"""Quoting of identifiers and literals, one function per engine. A NUL is refused everywhere."""
+"""Quoting of identifiers and literals, one function per engine. A NUL is refused everywhere.
+
+In Flink scripts ``${NAME}`` stands for a value that is put in when the script is submitted, secrets among
+them. It belongs into literals; an identifier that looks like one is refused.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,9 @@ def mysql(name: str) -> str:
 
 def flink(*names: str) -> str:
     """A Flink SQL identifier; several names are joined by dots."""
+    for name in names:
+        if "${" in name:
+            raise ValueError(f"{name!r} would be taken for a placeholder, and a secret put into its place")
     return ".".join(f"`{_clean(name).replace('`', '``')}`" for name in names)
 
 

@@ -176,9 +176,17 @@ def endpoints(json: Json = False) -> None:
         return
     console = Console()
     for name, values in found.model_dump(mode="json").items():
+        identities = values.pop("identities", {})
         pairs = escape("  ".join(f"{key}={value}" for key, value in values.items()))
         console.print(f"[bold]{name}[/] {pairs}", soft_wrap=True, highlight=False)
-    console.print("[dim]passwords are shown by --json only[/]")
+        # For people the one to take comes first; it changes nothing.
+        for identity in sorted(identities, key=lambda item: (item != "reader", item)):
+            login = escape("  ".join(f"{key}={value}" for key, value in identities[identity].items()))
+            console.print(f"    [cyan]{identity}[/] {login}", soft_wrap=True, highlight=False)
+    console.print(
+        "[dim]to look around, take the readers' logins: they change nothing. "
+        "Passwords are shown by --json only[/]"
+    )
 
 
 def install_and_start(

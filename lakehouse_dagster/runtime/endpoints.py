@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pydantic import SecretStr
+
 from lakehouse_dagster.engines.endpoints import (
+    FLINK,
+    PROBER,
+    READER,
+    WRITER,
     CassandraEndpoint,
     ConnectEndpoint,
     CouchDbEndpoint,
@@ -10,6 +16,7 @@ from lakehouse_dagster.engines.endpoints import (
     Endpoints,
     FlinkEndpoint,
     KafkaEndpoint,
+    Login,
     MySqlEndpoint,
     NessieEndpoint,
     PaimonEndpoint,
@@ -23,6 +30,8 @@ from lakehouse_dagster.runtime.settings import Settings
 
 MYSQL_USER = "lakehouse"
 MYSQL_CDC_USER = "debezium"
+MYSQL_READER = "lakehouse_reader"
+MYSQL_PROBER = "lakehouse_prober"
 MYSQL_DATABASE = "airline"
 MYSQL_DATABASES = (MYSQL_DATABASE, "canary")
 """The databases of the samples; the application's user may write them."""
@@ -30,12 +39,23 @@ POSTGRES_SUPERUSER = "postgres"
 POSTGRES_DAGSTER = "dagster"
 POSTGRES_NESSIE = "nessie"
 BUCKET = "lake"
+S3_PLATFORM = "lakehouse-platform"
+S3_FLINK = "lakehouse-flink"
+S3_NESSIE = "lakehouse-nessie"
+S3_TRINO = "lakehouse-trino"
+S3_READER = "lakehouse-reader"
 CATALOG = "lake"
 TRINO_USER = "lakehouse"
+TRINO_READER = "reader"
+CASSANDRA_SUPERUSER = "lakehouse_admin"
 CASSANDRA_USER = "lakehouse"
+CASSANDRA_WRITER = "lakehouse_writer"
+CASSANDRA_READER = "lakehouse_reader"
 CASSANDRA_KEYSPACE = "flights"
 CASSANDRA_DATACENTER = "datacenter1"
 COUCHDB_USER = "lakehouse"
+COUCHDB_WRITER = "lakehouse_writer"
+COUCHDB_READER = "lakehouse_reader"
 
 
 def load_endpoints(settings: Settings | None = None) -> Endpoints:
@@ -56,6 +76,10 @@ def build_endpoints(settings: Settings, secrets: Secrets) -> Endpoints:
             user=MYSQL_USER,
             password=secrets.mysql,
             database=MYSQL_DATABASE,
+            identities={
+                READER: _login(MYSQL_READER, secrets.mysql_reader),
+                PROBER: _login(MYSQL_PROBER, secrets.mysql_prober),
+            },
         ),
         postgres=PostgresEndpoint(
             host=HOST,
@@ -70,14 +94,24 @@ def build_endpoints(settings: Settings, secrets: Secrets) -> Endpoints:
         ),
         s3=S3Endpoint(
             endpoint=settings.url("minio"),
-            access_key=secrets.s3_access_key.get_secret_value(),
-            secret_key=secrets.s3_secret_key,
+            access_key=S3_PLATFORM,
+            secret_key=secrets.s3_platform,
             bucket=BUCKET,
+            identities={
+                READER: _login(S3_READER, secrets.s3_reader),
+                FLINK: _login(S3_FLINK, secrets.s3_flink),
+            },
         ),
         paimon=PaimonEndpoint(warehouse=f"s3://{BUCKET}/paimon"),
         nessie=NessieEndpoint(url=settings.url("nessie")),
         flink=FlinkEndpoint(url=settings.url("flink")),
-        trino=TrinoEndpoint(host=HOST, port=settings.port("trino"), user=TRINO_USER, catalog=CATALOG),
+        trino=TrinoEndpoint(
+            host=HOST,
+            port=settings.port("trino"),
+            user=TRINO_USER,
+            catalog=CATALOG,
+            identities={READER: _login(TRINO_READER)},
+        ),
         cassandra=CassandraEndpoint(
             host=HOST,
             port=settings.port("cassandra"),
@@ -85,7 +119,23 @@ def build_endpoints(settings: Settings, secrets: Secrets) -> Endpoints:
             password=secrets.cassandra,
             datacenter=CASSANDRA_DATACENTER,
             keyspace=CASSANDRA_KEYSPACE,
+            identities={
+                READER: _login(CASSANDRA_READER, secrets.cassandra_reader),
+                WRITER: _login(CASSANDRA_WRITER, secrets.cassandra_writer),
+            },
         ),
-        couchdb=CouchDbEndpoint(url=settings.url("couchdb"), username=COUCHDB_USER, password=secrets.couchdb),
+        couchdb=CouchDbEndpoint(
+            url=settings.url("couchdb"),
+            username=COUCHDB_USER,
+            password=secrets.couchdb,
+            identities={
+                READER: _login(COUCHDB_READER, secrets.couchdb_reader),
+                WRITER: _login(COUCHDB_WRITER, secrets.couchdb_writer),
+            },
+        ),
         dagster=DagsterEndpoint(url=settings.url("dagster")),
     )
+
+
+def _login(name: str, password: SecretStr | None = None) -> Login:
+    return Login(name=name, password=password)

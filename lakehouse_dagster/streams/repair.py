@@ -184,7 +184,7 @@ def _unreadable(contract: Contract, clients: Clients) -> str | None:
     read = stored_offset(clients.connect.offsets(contract.connector_name)).get("gtids")
     if not isinstance(read, str):
         return None  # nothing was read yet: it begins with a snapshot anyway
-    condition = clients.mysql.condition(read)
+    condition = clients.reading.mysql.condition(read)
     if condition.purged_unread:
         return f"transactions {condition.purged_unread} are gone from the binary log and were not read"
     return None
@@ -321,7 +321,7 @@ class _Rounds:
             by_table.setdefault(difference.subject.table, []).append(difference)
         contract, before = self._contract, _Counts(self._counts.delete, self._counts.move, self._counts.write)
         with (
-            self._clients.mysql.snapshot(contract.database, list(by_table)) as snapshot,
+            self._clients.reading.mysql.snapshot(contract.database, list(by_table)) as snapshot,
             RecordWriter(self._clients.endpoints.kafka) as writer,
         ):
             now = int(datetime.now(UTC).timestamp() * 1_000_000)

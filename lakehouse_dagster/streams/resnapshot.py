@@ -285,7 +285,7 @@ def _checked(
         for name in tables:
             table = f"{quoting.mysql(contract.database)}.{quoting.mysql(name)}"
             # The server's own judgement, before anything is stopped: columns and functions must exist.
-            clients.mysql.query(f"EXPLAIN SELECT 1 FROM {table} WHERE ({condition})")  # noqa: S608
+            clients.reading.mysql.query(f"EXPLAIN SELECT 1 FROM {table} WHERE ({condition})")  # noqa: S608
     return [Wanted(name, condition) for name in dict.fromkeys(tables)]
 
 

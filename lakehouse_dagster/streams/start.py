@@ -345,8 +345,11 @@ class JobStarter:
             raise EngineError("flink", f"job {name} ({job_id}) failed after its start: {cause}")
 
     def _ensure_views(self) -> None:
-        for statement in cassandra.statements(self.contract):
+        statements = cassandra.statements(self.contract)
+        for statement in statements:
             self.clients.cassandra.execute(statement)
+        if statements:
+            self.clients.cassandra.admit(self.contract.keyspace)
         for database in couchdb.databases(self.contract):
             if self.clients.couchdb.ensure_database(database.name):
                 self.log(f"created CouchDB database {database.name}")

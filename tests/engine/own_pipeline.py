@@ -22,10 +22,11 @@ from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.loader import COMPONENT, DEFS_FILE, load_contract
 from lakehouse_dagster.contract.names import QUARANTINE_TABLE
 from lakehouse_dagster.engines.clients import Clients
-from lakehouse_dagster.engines.endpoints import Endpoints
+from lakehouse_dagster.engines.endpoints import FLINK, Endpoints
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.kafka_records import Record, TopicReader
 from lakehouse_dagster.engines.nessie import Delete
+from lakehouse_dagster.engines.s3 import ObjectStore
 from lakehouse_dagster.governance.hold import HoldStore
 from lakehouse_dagster.governance.publisher import follow
 from lakehouse_dagster.proof.settle import settle
@@ -288,7 +289,8 @@ class OwnPipeline:
                 self.clients.couchdb.delete_database(view.name)
 
     def _discard_objects(self) -> None:
-        store = self.clients.store
+        # Only the streams' own identity may touch their tables.
+        store = ObjectStore(self.endpoints.s3.acting(FLINK))
         for job in (self.contract.lake_job, self.contract.serving_job):
             for kind in ("checkpoints", "savepoints"):
                 store.delete_prefix(f"flink/{kind}/{job}/")

@@ -322,7 +322,7 @@ def test_connect_knows_nothing_of_an_unknown_connector(clients: Clients) -> None
 
 
 def test_object_store(clients: Clients) -> None:
-    prefix = f"zz/{uuid.uuid4()}"
+    prefix = f"proof/zz/{uuid.uuid4()}"
     store = clients.store
     assert store.get(f"{prefix}/a") is None
     assert not store.exists(f"s3://{store.bucket}/{prefix}/a")

@@ -27,7 +27,7 @@ from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from lakehouse_dagster.contract.position import encode
-from lakehouse_dagster.engines.endpoints import Endpoints
+from lakehouse_dagster.engines.endpoints import FLINK, Endpoints
 from lakehouse_dagster.engines.flink import FlinkSubmitter, script_environment
 from lakehouse_dagster.runtime.submitter import flink_submitter
 
@@ -169,8 +169,9 @@ def cassandra(engines: Engines) -> Iterator[Session]:
 
 @pytest.fixture
 def couch(engines: Engines) -> Iterator[httpx.Client]:
-    """A client of the test's database, which the sink itself creates."""
+    """A client of the test's database. The sink's own login may not make one."""
     with engines.couch as client:
+        client.put("/").raise_for_status()
         yield client
         client.delete("/")
 
@@ -444,8 +445,8 @@ def bucket_client(endpoints: Endpoints) -> Any:
     return boto3.client(
         "s3",
         endpoint_url=endpoints.s3.endpoint,
-        aws_access_key_id=endpoints.s3.access_key,
-        aws_secret_access_key=endpoints.s3.secret_key.get_secret_value(),
+        aws_access_key_id=endpoints.s3.acting(FLINK).access_key,
+        aws_secret_access_key=endpoints.s3.acting(FLINK).secret_key.get_secret_value(),
         region_name="us-east-1",
     )
 

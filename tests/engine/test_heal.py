@@ -26,9 +26,10 @@ from kafka.admin import KafkaAdminClient
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.loader import load_contract
 from lakehouse_dagster.engines.clients import Clients
-from lakehouse_dagster.engines.endpoints import Endpoints
+from lakehouse_dagster.engines.endpoints import FLINK, Endpoints
 from lakehouse_dagster.engines.flink import FlinkJob, script_environment
 from lakehouse_dagster.engines.kafka import Partition
+from lakehouse_dagster.engines.s3 import ObjectStore
 from lakehouse_dagster.governance.hold import HoldStore
 from lakehouse_dagster.runtime.submitter import flink_submitter
 from lakehouse_dagster.streams import act, start
@@ -182,7 +183,9 @@ def patient(endpoints: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> I
         HoldStore(clients.postgres).release(name)
         for prefix in ("flink/checkpoints/", "flink/savepoints/"):
             clients.store.delete_prefix(f"{prefix}{found.stream.engine_name}/")
-        clients.store.delete_prefix(f"{clients.paimon.warehouse}/{name}.db/")
+        ObjectStore(clients.endpoints.s3.acting(FLINK)).delete_prefix(
+            f"{clients.paimon.warehouse}/{name}.db/"
+        )
 
 
 def test_it_starts_once_however_often_it_is_asked(patient: Patient) -> None:

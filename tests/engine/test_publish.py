@@ -24,10 +24,11 @@ from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.model import Pipeline, Source, Table
 from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
 from lakehouse_dagster.engines.clients import Clients
-from lakehouse_dagster.engines.endpoints import Endpoints
+from lakehouse_dagster.engines.endpoints import FLINK, Endpoints
 from lakehouse_dagster.engines.errors import ConflictError, EngineError, EngineUnavailable
 from lakehouse_dagster.engines.nessie import Operation, PutTable, Reference
 from lakehouse_dagster.engines.postgres import PostgresClient
+from lakehouse_dagster.engines.s3 import ObjectStore
 from lakehouse_dagster.governance import publisher as module
 from lakehouse_dagster.governance.hold import HoldStore, PublicationHeldError
 from lakehouse_dagster.governance.publisher import Publisher, PublisherState, follow
@@ -96,7 +97,7 @@ class Lake:
 
     def write(self, table: str, version: int, *, hint: bool = True, metadata: bool = True) -> None:
         """Write version N of a table; its newest row has position 1000 * N."""
-        store, folder = self.clients.store, self.folder(table)
+        store, folder = ObjectStore(self.clients.endpoints.s3.acting(FLINK)), self.folder(table)
         bounds = [
             {"key": 1, "value": (1000 * version).to_bytes(8, "little", signed=True)},
             {"key": 2, "value": (1_357_000_000_000_000 + version).to_bytes(8, "little", signed=True)},
@@ -147,7 +148,9 @@ class Lake:
 def lake(clients: Clients) -> Iterator[Lake]:
     found = Lake(clients)
     yield found
-    clients.store.delete_prefix(f"{clients.paimon.warehouse}/{found.name}.db/")
+    ObjectStore(clients.endpoints.s3.acting(FLINK)).delete_prefix(
+        f"{clients.paimon.warehouse}/{found.name}.db/"
+    )
 
 
 @pytest.fixture

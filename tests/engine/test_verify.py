@@ -18,10 +18,11 @@ from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.model import Pipeline, Source, Table, View
 from lakehouse_dagster.contract.position import encode, file_number
 from lakehouse_dagster.engines.clients import Clients
-from lakehouse_dagster.engines.endpoints import Endpoints
+from lakehouse_dagster.engines.endpoints import FLINK, Endpoints
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.flink import script_environment
 from lakehouse_dagster.engines.nessie import Delete
+from lakehouse_dagster.engines.s3 import ObjectStore
 from lakehouse_dagster.governance.publisher import publish_once
 from lakehouse_dagster.proof.verify import Report, Verifier, places
 from lakehouse_dagster.render import cassandra, paimon, quoting
@@ -159,7 +160,9 @@ class Copies:
         self.clients.mysql.execute(f"DROP TABLE {self.source}")
         self.clients.cassandra.execute(f"DROP KEYSPACE IF EXISTS {self.name}")
         self.clients.couchdb.delete_database(self.documents.name)
-        self.clients.store.delete_prefix(f"{self.clients.paimon.warehouse}/{self.name}.db/")
+        ObjectStore(self.clients.endpoints.s3.acting(FLINK)).delete_prefix(
+            f"{self.clients.paimon.warehouse}/{self.name}.db/"
+        )
 
     def verify(self, *names: str) -> Report:
         chosen = {n: p for n, p in places(self.contract, self.clients).items() if not names or n in names}

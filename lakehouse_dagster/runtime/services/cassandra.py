@@ -6,7 +6,16 @@ from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import ConstantReconnectionPolicy, RoundRobinPolicy
 
-from lakehouse_dagster.runtime.endpoints import CASSANDRA_KEYSPACE, CASSANDRA_USER
+from lakehouse_dagster.engines.cassandra import PERMISSIONS
+from lakehouse_dagster.engines.endpoints import READER, WRITER
+from lakehouse_dagster.render import quoting
+from lakehouse_dagster.runtime.endpoints import (
+    CASSANDRA_KEYSPACE,
+    CASSANDRA_READER,
+    CASSANDRA_SUPERUSER,
+    CASSANDRA_USER,
+    CASSANDRA_WRITER,
+)
 from lakehouse_dagster.runtime.ports import HOST
 from lakehouse_dagster.runtime.services.base import (
     Instance,
@@ -46,7 +55,7 @@ _OPENS = (
 
 
 class Cassandra(Service):
-    """One node, password protected."""
+    """One node, with passwords and a role per task."""
 
     name = "cassandra"
     title = "Cassandra"
@@ -110,38 +119,88 @@ class Cassandra(Service):
     def probe(self, instance: Instance, since: float) -> str:
         """A CQL query with our own role; at first start, with the default role that is there before it."""
         del since
-        try:
-            with _cluster(instance, CASSANDRA_USER) as cluster:
-                return _describe(cluster.connect())
-        except NoHostAvailable as refused:
-            if "AuthenticationFailed" not in repr(refused.errors):
-                raise
-        with _cluster(instance, _DEFAULT_ROLE) as cluster:
-            return _describe(cluster.connect())
+        refused: NoHostAvailable | None = None
+        for user in (CASSANDRA_USER, _DEFAULT_ROLE):
+            try:
+                with _cluster(instance, user) as cluster:
+                    return _describe(cluster.connect())
+            except NoHostAvailable as error:
+                if not _is_refusal(error):
+                    raise
+                refused = error
+        raise NotReady(f"refuses our credentials: {refused}")
 
     def initialise(self, instance: Instance) -> None:
-        """Create our role and disable the default one; create the keyspace of the serving views."""
-        try:
-            self._set_up(instance, CASSANDRA_USER)
-        except NoHostAvailable as refused:
-            if "AuthenticationFailed" not in repr(refused.errors):
-                raise
-            with _cluster(instance, _DEFAULT_ROLE) as cluster:
-                password = instance.secrets.cassandra.get_secret_value()
-                cluster.connect().execute(
-                    f"CREATE ROLE IF NOT EXISTS {CASSANDRA_USER} "
-                    f"WITH SUPERUSER = true AND LOGIN = true AND PASSWORD = '{password}'"
-                )
-            self._set_up(instance, CASSANDRA_USER)
+        """Create the roles and disable the default one; create the keyspace of the serving views.
 
-    def _set_up(self, instance: Instance, user: str) -> None:
+        The superuser is used here only. At first start the default role makes it, in an instance of an
+        earlier version the platform's role, which was a superuser then.
+        """
+        for user in (CASSANDRA_SUPERUSER, CASSANDRA_USER, _DEFAULT_ROLE):
+            try:
+                with _cluster(instance, user) as cluster:
+                    session = cluster.connect()
+                    if user == CASSANDRA_SUPERUSER:
+                        self._set_up(session, instance)
+                        return
+                    _create_role(session, instance, CASSANDRA_SUPERUSER, superuser=True)
+                break
+            except NoHostAvailable as refused:
+                if not _is_refusal(refused) or user == _DEFAULT_ROLE:
+                    raise
+        with _cluster(instance, CASSANDRA_SUPERUSER) as cluster:
+            self._set_up(cluster.connect(), instance)
+
+    def _set_up(self, session: Session, instance: Instance) -> None:
+        session.execute(f"ALTER ROLE IF EXISTS {_DEFAULT_ROLE} WITH SUPERUSER = false AND LOGIN = false")
+        there = {row.role for row in session.execute("SELECT role FROM system_auth.roles")}
+        for user in (CASSANDRA_USER, CASSANDRA_WRITER, CASSANDRA_READER):
+            if user not in there:
+                _create_role(session, instance, user, superuser=False)
+                continue
+            session.execute(f"ALTER ROLE {user} WITH SUPERUSER = false AND LOGIN = true")
+            if not _accepts(instance, user):
+                session.execute(f"ALTER ROLE {user} WITH PASSWORD = '{_password(instance, user)}'")
+        session.execute(
+            f"CREATE KEYSPACE IF NOT EXISTS {CASSANDRA_KEYSPACE} "
+            "WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
+        )
+        # Whoever makes a keyspace owns it, so the platform may let others in to those that it makes. Rights
+        # on all keyspaces would include the one with the passwords.
+        session.execute(f"GRANT CREATE ON ALL KEYSPACES TO {CASSANDRA_USER}")
+        for row in session.execute("SELECT keyspace_name FROM system_schema.keyspaces"):
+            if row.keyspace_name == "system" or row.keyspace_name.startswith("system_"):
+                continue
+            keyspace = quoting.double(row.keyspace_name)
+            session.execute(f"GRANT ALL PERMISSIONS ON KEYSPACE {keyspace} TO {CASSANDRA_USER}")
+            for permission, user in (
+                (PERMISSIONS[WRITER], CASSANDRA_WRITER),
+                (PERMISSIONS[READER], CASSANDRA_READER),
+            ):
+                session.execute(f"GRANT {permission} ON KEYSPACE {keyspace} TO {user}")
+
+
+def _create_role(session: Session, instance: Instance, name: str, *, superuser: bool) -> None:
+    session.execute(
+        f"CREATE ROLE IF NOT EXISTS {name} WITH SUPERUSER = {str(superuser).lower()} AND LOGIN = true "
+        f"AND PASSWORD = '{_password(instance, name)}'"
+    )
+
+
+def _accepts(instance: Instance, user: str) -> bool:
+    """Whether the server takes the password that we have: it refuses to be given one every time."""
+    try:
         with _cluster(instance, user) as cluster:
-            session = cluster.connect()
-            session.execute(f"ALTER ROLE IF EXISTS {_DEFAULT_ROLE} WITH SUPERUSER = false AND LOGIN = false")
-            session.execute(
-                f"CREATE KEYSPACE IF NOT EXISTS {CASSANDRA_KEYSPACE} "
-                "WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
-            )
+            cluster.connect()
+    except NoHostAvailable as error:
+        if not _is_refusal(error):
+            raise
+        return False
+    return True
+
+
+def _is_refusal(error: NoHostAvailable) -> bool:
+    return "AuthenticationFailed" in repr(error.errors)
 
 
 def _describe(session: Session) -> str:
@@ -151,8 +210,18 @@ def _describe(session: Session) -> str:
     return f"node {row.release_version}"
 
 
+def _password(instance: Instance, user: str) -> str:
+    secrets = instance.secrets
+    return {
+        CASSANDRA_SUPERUSER: secrets.cassandra_superuser,
+        CASSANDRA_USER: secrets.cassandra,
+        CASSANDRA_WRITER: secrets.cassandra_writer,
+        CASSANDRA_READER: secrets.cassandra_reader,
+    }[user].get_secret_value()
+
+
 def _cluster(instance: Instance, user: str) -> Cluster:
-    password = _DEFAULT_ROLE if user == _DEFAULT_ROLE else instance.secrets.cassandra.get_secret_value()
+    password = _DEFAULT_ROLE if user == _DEFAULT_ROLE else _password(instance, user)
     return Cluster(
         [HOST],
         port=instance.settings.port("cassandra"),

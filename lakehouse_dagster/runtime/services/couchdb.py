@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from lakehouse_dagster.runtime import provision
-from lakehouse_dagster.runtime.endpoints import COUCHDB_USER
+from lakehouse_dagster.runtime.endpoints import COUCHDB_READER, COUCHDB_USER, COUCHDB_WRITER
 from lakehouse_dagster.runtime.services.base import Instance, NotReady, Program, Rendering, Service, quoted
 
 
@@ -22,7 +22,7 @@ class CouchDb(Service):
     )
 
     def program(self, rendering: Rendering) -> Program:
-        """Run the server on Node.js, with an administrator and no anonymous access."""
+        """Run the server on Node.js, with an administrator, a writer, a reader and no anonymous access."""
         instance = rendering.instance
         data = instance.data("couchdb")
         databases = data / "databases"
@@ -63,6 +63,10 @@ class CouchDb(Service):
             environment={
                 "COUCHDB_USER": COUCHDB_USER,
                 "COUCHDB_PASSWORD": instance.secrets.couchdb.get_secret_value(),
+                "COUCHDB_WRITER": COUCHDB_WRITER,
+                "COUCHDB_WRITER_PASSWORD": instance.secrets.couchdb_writer.get_secret_value(),
+                "COUCHDB_READER": COUCHDB_READER,
+                "COUCHDB_READER_PASSWORD": instance.secrets.couchdb_reader.get_secret_value(),
             },
         )
 

@@ -10,7 +10,7 @@ import httpx
 
 from lakehouse_dagster.engines import flink_client
 from lakehouse_dagster.runtime import provision
-from lakehouse_dagster.runtime.endpoints import BUCKET
+from lakehouse_dagster.runtime.endpoints import BUCKET, S3_FLINK
 from lakehouse_dagster.runtime.services.base import (
     Instance,
     NotReady,
@@ -90,8 +90,8 @@ class _Flink(Service):
                 "CHECKPOINTS": f"s3://{BUCKET}/flink/checkpoints",
                 "SAVEPOINTS": f"s3://{BUCKET}/flink/savepoints",
                 "S3_ENDPOINT": instance.endpoints.s3.endpoint,
-                "S3_ACCESS_KEY": quoted(instance.secrets.s3_access_key.get_secret_value()),
-                "S3_SECRET_KEY": quoted(instance.secrets.s3_secret_key.get_secret_value()),
+                "S3_ACCESS_KEY": quoted(S3_FLINK),
+                "S3_SECRET_KEY": quoted(instance.secrets.s3_flink.get_secret_value()),
             },
         )
         return Program(

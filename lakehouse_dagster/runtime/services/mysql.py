@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import getpass
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pymysql
 from pymysql.cursors import Cursor
 
-from lakehouse_dagster.runtime.endpoints import MYSQL_CDC_USER, MYSQL_DATABASES, MYSQL_USER
+from lakehouse_dagster.render import quoting
+from lakehouse_dagster.runtime.endpoints import (
+    MYSQL_CDC_USER,
+    MYSQL_DATABASES,
+    MYSQL_PROBER,
+    MYSQL_READER,
+    MYSQL_USER,
+)
 from lakehouse_dagster.runtime.errors import RuntimeFailure
 from lakehouse_dagster.runtime.ports import HOST
 from lakehouse_dagster.runtime.services.base import (
@@ -22,8 +30,15 @@ from lakehouse_dagster.runtime.services.base import (
     write_private,
 )
 
-CDC_GRANTS = "SELECT, RELOAD, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT"
-"""The least that Debezium's MySQL connector asks for (its documentation, "Creating a MySQL user")."""
+CDC_GRANTS = "FLUSH_TABLES, REPLICATION SLAVE, REPLICATION CLIENT"
+"""Global rights of change capture, which besides reads the pipelines' databases.
+
+Debezium's documentation asks for RELOAD, SHOW DATABASES and SELECT everywhere. RELOAD would also let it
+delete the binary log; of all that it allows, only FLUSH TABLES WITH READ LOCK is needed, for a snapshot.
+"""
+
+_CDC_TOO_MUCH = "SELECT, RELOAD, SHOW DATABASES"
+"""What an earlier version granted globally."""
 
 
 class MySql(Service):
@@ -101,7 +116,7 @@ class MySql(Service):
         return f"server {row[1]}"
 
     def initialise(self, instance: Instance) -> None:
-        """Create the databases, the application's user and the user for change capture."""
+        """Create the databases and the users: application, change capture, reader and prober."""
         secrets = instance.secrets
         with _root(instance) as connection, connection.cursor() as cursor:
             # Accounts are this server's own business: not part of the changes that flow downstream.
@@ -114,7 +129,52 @@ class MySql(Service):
             for database in MYSQL_DATABASES:
                 cursor.execute(f"GRANT ALL PRIVILEGES ON {database}.* TO '{MYSQL_USER}'@'%'")
             _user(cursor, MYSQL_CDC_USER, secrets.mysql_cdc.get_secret_value())
-            cursor.execute(f"GRANT {CDC_GRANTS} ON *.* TO '{MYSQL_CDC_USER}'@'%'")
+            _user(cursor, MYSQL_READER, secrets.mysql_reader.get_secret_value())
+            _user(cursor, MYSQL_PROBER, secrets.mysql_prober.get_secret_value())
+            for statement in source_grants(source_databases()):
+                cursor.execute(statement)
+
+
+def source_databases() -> dict[str, set[str]]:
+    """Return the databases of the samples and of the project's pipelines, each with its probe tables."""
+    from lakehouse_dagster.contract.errors import ContractError
+    from lakehouse_dagster.contract.loader import DEFS_FILE, DEFS_ROOT, is_pipeline, read_pipeline
+
+    found: dict[str, set[str]] = {database: set() for database in MYSQL_DATABASES}
+    for defs in sorted(DEFS_ROOT.rglob(DEFS_FILE)):
+        try:
+            if not is_pipeline(defs):
+                continue
+            pipeline = read_pipeline(defs)
+        except ContractError:
+            continue  # it cannot run as it is, and who loads it says why
+        probes = found.setdefault(pipeline.source.database, set())
+        if pipeline.probe is not None:
+            probes.add(pipeline.probe.table)
+    return found
+
+
+def source_grants(databases: Mapping[str, set[str]]) -> Iterator[str]:
+    """Yield what lets change capture, reader and prober read ``databases`` and the prober write its tables.
+
+    A database need not exist yet. What an earlier version granted beyond is taken back afterwards, so a
+    connector at work is at no time without rights.
+    """
+    cdc, reader, prober = (f"'{name}'@'%'" for name in (MYSQL_CDC_USER, MYSQL_READER, MYSQL_PROBER))
+    yield f"GRANT {CDC_GRANTS} ON *.* TO {cdc}"
+    # The binary log's position is needed to prove that everything committed has arrived.
+    yield f"GRANT REPLICATION CLIENT ON *.* TO {reader}"
+    for database, probes in databases.items():
+        # Here, and only here, MySQL reads _ and % as wildcards.
+        every = quoting.mysql(database.replace("_", r"\_").replace("%", r"\%"))
+        yield f"GRANT SELECT ON {every}.* TO {cdc}"
+        # Locks, held for milliseconds, tie a snapshot to the binary log's position.
+        yield f"GRANT SELECT, LOCK TABLES ON {every}.* TO {reader}"
+        yield f"GRANT SELECT ON {every}.* TO {prober}"
+        for table in sorted(probes):
+            name = f"{quoting.mysql(database)}.{quoting.mysql(table)}"
+            yield f"GRANT CREATE, INSERT, UPDATE ON {name} TO {prober}"
+    yield f"REVOKE IF EXISTS {_CDC_TOO_MUCH} ON *.* FROM {cdc}"
 
 
 def _user(cursor: Cursor, user: str, password: str) -> None:

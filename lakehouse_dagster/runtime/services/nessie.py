@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from lakehouse_dagster.runtime.endpoints import BUCKET, CATALOG, POSTGRES_NESSIE
+from lakehouse_dagster.runtime.endpoints import BUCKET, CATALOG, POSTGRES_NESSIE, S3_NESSIE
 from lakehouse_dagster.runtime.ports import HOST
 from lakehouse_dagster.runtime.services.base import Instance, NotReady, Program, Rendering, Service, jvm
 
@@ -35,8 +35,8 @@ class Nessie(Service):
                 "WAREHOUSE": CATALOG,
                 "WAREHOUSE_LOCATION": f"s3://{BUCKET}/warehouse",
                 "S3_ENDPOINT": instance.endpoints.s3.endpoint,
-                "S3_ACCESS_KEY": instance.secrets.s3_access_key.get_secret_value(),
-                "S3_SECRET_KEY": instance.secrets.s3_secret_key.get_secret_value(),
+                "S3_ACCESS_KEY": S3_NESSIE,
+                "S3_SECRET_KEY": instance.secrets.s3_nessie.get_secret_value(),
             },
         )
         return Program(

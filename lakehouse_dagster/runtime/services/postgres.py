@@ -141,9 +141,12 @@ class Postgres(Service):
                     cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
                     if not cursor.fetchone():
                         cursor.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(name)))
-                    cursor.execute(
-                        sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
-                    )
+                    for database in (name, "postgres"):  # the server's own one is nobody's business
+                        cursor.execute(
+                            sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(
+                                sql.Identifier(database)
+                            )
+                        )
         finally:
             connection.close()
 

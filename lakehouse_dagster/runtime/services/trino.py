@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import trino
 
-from lakehouse_dagster.runtime.endpoints import CATALOG
+from lakehouse_dagster.runtime.endpoints import CATALOG, S3_TRINO, TRINO_READER, TRINO_USER
 from lakehouse_dagster.runtime.services.base import (
     Instance,
     NotReady,
@@ -15,6 +15,7 @@ from lakehouse_dagster.runtime.services.base import (
     Rendering,
     Service,
     jvm,
+    quoted,
     remove_tree,
 )
 
@@ -63,6 +64,13 @@ class Trino(Service):
                 "PLUGIN_DIR": plugins,
             },
         )
+        # Trino reads this name in its working folder.
+        rules = rendering.file(
+            "trino/rules.json",
+            "etc/rules.json",
+            {"USER": quoted(TRINO_USER), "READER": quoted(TRINO_READER), "CATALOG": CATALOG},
+        )
+        rendering.file("trino/access-control.properties", "etc/access-control.properties", {"RULES": rules})
         log = rendering.file("trino/log.properties", "etc/log.properties")
         return Program(
             jvm(
@@ -88,8 +96,8 @@ class Trino(Service):
             ),
             directory=rendering.folder,
             environment={
-                "LAKE_S3_ACCESS_KEY": instance.secrets.s3_access_key.get_secret_value(),
-                "LAKE_S3_SECRET_KEY": instance.secrets.s3_secret_key.get_secret_value(),
+                "LAKE_S3_ACCESS_KEY": S3_TRINO,
+                "LAKE_S3_SECRET_KEY": instance.secrets.s3_trino.get_secret_value(),
             },
         )
 

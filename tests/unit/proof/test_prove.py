@@ -122,7 +122,7 @@ def place_of(world: World) -> FakePlace:
 
 
 def run(world: World, place: FakePlace, *, passed: bool = True, rounds: int = 6) -> ProofReport:
-    clients = cast(Clients, SimpleNamespace(mysql=world))
+    clients = cast(Clients, SimpleNamespace(reading=SimpleNamespace(mysql=world)))
 
     def wait(*args: Any, **_: Any) -> Iterator[tuple[PlaceName, tuple[str, ...]]]:
         for name in args[3]:

@@ -140,7 +140,9 @@ def test_tables_that_cannot_be_compared_are_left_out_with_the_reason() -> None:
     more = planes.model_copy(update={"columns": (*planes.columns, extra)})
     live = {name: table for name, table in lock.tables.items() if name != "weather"} | {"planes": more}
     schema = SchemaLock(database=lock.database, tables=live)
-    clients: Any = SimpleNamespace(mysql=SimpleNamespace(read_schema=lambda database: schema))
+    clients: Any = SimpleNamespace(
+        reading=SimpleNamespace(mysql=SimpleNamespace(read_schema=lambda database: schema))
+    )
     stopped = replace(contract, stopped={"flights": "renamed"})
     found = check_schema(stopped, clients)
     assert list(found) == ["flights", "planes", "weather"]

@@ -83,7 +83,9 @@ class World:
         mysql = SimpleNamespace(snapshot=self._snapshot, position=lambda: self.position)
         connect = SimpleNamespace(metrics_url="")
         endpoints = SimpleNamespace(kafka=None, connect=connect)
-        return FakeClients(kafka=kafka, mysql=mysql, postgres=None, endpoints=endpoints)
+        return FakeClients(
+            kafka=kafka, reading=SimpleNamespace(mysql=mysql), postgres=None, endpoints=endpoints
+        )
 
     def resource(self) -> LakehouseResource:
         world = self

@@ -431,6 +431,9 @@ def clients(world: World, contract: Contract) -> Clients:
             store=Objects(world),
             paimon=Paimon(world),
             couchdb=views,
-            cassandra=SimpleNamespace(execute=lambda statement: world.done.append(statement.split("(")[0])),
+            cassandra=SimpleNamespace(
+                execute=lambda statement: world.done.append(statement.split("(")[0]),
+                admit=lambda keyspace: world.done.append(f"admit to {keyspace}"),
+            ),
         ),
     )
