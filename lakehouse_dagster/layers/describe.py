@@ -108,7 +108,9 @@ def column_lineage(contract: Contract, layer: str, name: str) -> dg.TableColumnL
     return dg.TableColumnLineage(
         deps_by_column={
             column: [
-                dg.TableColumnDep(asset_key=_asset_of(contract, origin.column), column_name=origin.column.name)
+                dg.TableColumnDep(
+                    asset_key=_asset_of(contract, origin.column), column_name=origin.column.name
+                )
                 for origin in came
             ]
             for column, came in found.items()

@@ -69,9 +69,22 @@ def _mart_asset(contract: Contract, mart: Mart) -> dg.AssetsDefinition:
     def refresh(
         context: dg.AssetExecutionContext, lakehouse: dg.ResourceParam[ClientSource]
     ) -> dg.MaterializeResult[None]:
+        # Late: what tells of runs brings more with it than loading the definitions needs.
+        from lakehouse_dagster.lineage.marts import mart_run
+
         started = time.monotonic()
-        with lakehouse.clients() as clients:
+        with (
+            lakehouse.clients() as clients,
+            mart_run(
+                contract,
+                clients.endpoints,
+                mart.name,
+                dagster_run=context.run_id,
+                dagster_job=context.job_name,
+            ) as run,
+        ):
             read = clients.nessie.get_reference("main").hash
+            run.read(read)
             catalog = clients.trino.catalog
             for statement in mart_statements(contract, mart.name, catalog):
                 context.log.info(statement)
@@ -81,12 +94,18 @@ def _mart_asset(contract: Contract, mart: Mart) -> dg.AssetsDefinition:
             table = mart_table(contract, mart.name, catalog)
             sample = clients.trino.execute(f"SELECT * FROM {table} LIMIT {PREVIEW_ROWS}")  # noqa: S608
             rows = clients.trino.scalar(f"SELECT count(*) FROM {table}")  # noqa: S608
+            run.wrote(
+                nessie_hash=clients.nessie.get_reference("main").hash,
+                rows=int(rows),
+                columns=dict(zip(sample.columns, sample.types, strict=True)),
+            )
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": int(rows),
                 "preview": dg.MetadataValue.md(markdown_table(sample.columns, sample.rows)),
                 "nessie_hash": read,
                 "seconds": round(seconds, 2),
+                "dagster/column_lineage": column_lineage(contract, LAYER, mart.name),
                 "dagster/column_schema": dg.TableSchema(
                     columns=[
                         dg.TableColumn(name, kind)

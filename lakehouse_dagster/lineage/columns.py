@@ -111,11 +111,11 @@ def origins(contract: Contract, dataset: Dataset) -> Origins:
     """
     match dataset.layer:
         case Layer.SOURCE:
-            return {name: () for name in contract.schema(dataset.name).column_names}
+            return dict.fromkeys(contract.schema(dataset.name).column_names, ())
         case Layer.TOPICS:
             came = Dataset(Layer.SOURCE, dataset.name)
             names = contract.schema(dataset.name).column_names
-            return {**_same(came, names), **{field: () for field in RECORD_FIELDS}}
+            return {**_same(came, names), **dict.fromkeys(RECORD_FIELDS, ())}
         case Layer.LAKE:
             came = Dataset(Layer.TOPICS, dataset.name)
             made = {name: _made(came, fields) for name, fields in AUDIT_ORIGINS.items()}
