@@ -11,7 +11,7 @@ from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.lineage.columns import Dataset, Layer
 from lakehouse_dagster.lineage.emitter import Emitter, OwnedRun, emitter
 from lakehouse_dagster.lineage.facts import input_facts, mart_facts
-from lakehouse_dagster.lineage.model import Engine, Field, Job, Parent
+from lakehouse_dagster.lineage.model import DatasetFacts, Engine, Field, Job, Parent
 
 
 @dataclass
@@ -71,8 +71,9 @@ def mart_run(
         sql=contract.mart_sql(mart),
         dialect="trino",
     )
-    inputs = own.tried(lambda: input_facts(contract, endpoints, Dataset(Layer.MARTS, mart)), ())
-    outputs = own.tried(lambda: (mart_facts(contract, endpoints, mart),), ())
+    nothing: tuple[DatasetFacts, ...] = ()
+    inputs = own.tried(lambda: input_facts(contract, endpoints, Dataset(Layer.MARTS, mart)), nothing)
+    outputs = own.tried(lambda: (mart_facts(contract, endpoints, mart),), nothing)
     with own.run(
         job,
         inputs=inputs,
