@@ -96,6 +96,18 @@ COMMANDS: dict[str, _Area] = {
         "Show up to where each place is proven, and how old that is.",
         "Pipelines",
     ),
+    "trace": _Area(
+        "lakehouse_dagster.lineage.commands",
+        "trace_command",
+        "Show one row's change on its way from MySQL to every place.",
+        "Pipelines",
+    ),
+    "lineage": _Area(
+        "lakehouse_dagster.lineage.commands",
+        "lineage_command",
+        "Show what columns come from and what comes from them.",
+        "Pipelines",
+    ),
     "quarantine": _Area(
         "lakehouse_dagster.quarantine.commands",
         "app",

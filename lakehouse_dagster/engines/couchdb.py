@@ -68,6 +68,17 @@ class CouchDbClient:
         response = self._http.request("GET", self._path(database, doc_id), accept=(404,))
         return None if response.status_code == 404 else dict(response.json())
 
+    def newest(self, database: str, doc_id: str) -> dict[str, Any] | None:
+        """The newest revision of a document, its tombstone (``_deleted``) if it was deleted; None when there
+        never was one.
+        """
+        path = f"/{quote(database, safe='')}/_all_docs"
+        row = self._http.json("POST", path, json={"keys": [doc_id]})["rows"][0]
+        if "value" not in row:
+            return None
+        # A listing leaves out the body of a deleted document; by its revision it can be had.
+        return dict(self._http.json("GET", self._path(database, doc_id), params={"rev": row["value"]["rev"]}))
+
     def put(self, database: str, doc_id: str, body: Mapping[str, Any]) -> str:
         """Write one document (`_rev` of the current one needed in `body`); returns the new revision."""
         return str(self._http.json("PUT", self._path(database, doc_id), json=dict(body))["rev"])

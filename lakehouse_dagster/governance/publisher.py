@@ -31,6 +31,7 @@ from lakehouse_dagster.engines.paimon import PaimonTables
 from lakehouse_dagster.engines.postgres import PostgresClient
 from lakehouse_dagster.governance.decision import TableVersion, decide, message, properties
 from lakehouse_dagster.governance.hold import HoldStore, PublicationHeldError, said
+from lakehouse_dagster.lineage.publications import emit_publication
 
 logger = logging.getLogger("lakehouse.publisher")
 
@@ -75,6 +76,7 @@ class Publisher:
     def __init__(
         self, endpoints: Endpoints, *, branch: str = BRANCH, requested_by: str = "publisher"
     ) -> None:
+        self.endpoints = endpoints
         self.paimon = PaimonTables(endpoints.paimon, endpoints.s3)
         self.nessie = NessieClient(endpoints.nessie)
         self.postgres = PostgresClient(endpoints.postgres)
@@ -168,13 +170,15 @@ class Publisher:
             known.news.clear()
             known.branch_hash = target.hash
             known.next_recheck = started + RECHECK_SECONDS
-            return Publication(
+            publication = Publication(
                 pipeline=contract.name,
                 hash=target.hash,
                 changed=decision.changed,
                 tables=dict(wanted),
                 seconds=time.monotonic() - started,
             )
+            emit_publication(contract, self.endpoints, publication, requested_by=self.requested_by)
+            return publication
         raise AssertionError("unreachable")
 
     def _held(self, contract: Contract, known: PublisherState, *, by_hand: bool) -> bool:

@@ -13,6 +13,8 @@ from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.model import Table
 from lakehouse_dagster.contract.schema import Column, TableSchema
 from lakehouse_dagster.contract.types import TypeMapping, mapping
+from lakehouse_dagster.lineage.columns import Column as ColumnOf
+from lakehouse_dagster.lineage.columns import Dataset, Layer, origins
 
 
 def asset_spec(
@@ -25,6 +27,7 @@ def asset_spec(
     deps: Iterable[dg.AssetKey] = (),
     owner: str | None = None,
     columns: dg.TableSchema | None = None,
+    lineage: dg.TableColumnLineage | None = None,
     table_name: str | None = None,
     uri: str | None = None,
     tags: Mapping[str, str] | None = None,
@@ -35,6 +38,8 @@ def asset_spec(
     facts: dict[str, object] = {**(metadata or {})}
     if columns is not None:
         facts["dagster/column_schema"] = columns
+    if lineage is not None:
+        facts["dagster/column_lineage"] = lineage
     if table_name is not None:
         facts["dagster/table_name"] = table_name
     if uri is not None:
@@ -92,3 +97,27 @@ def column_schema(
         for column in (schema.columns if columns is None else columns)
     ]
     return dg.TableSchema(columns=[*listed, *extra])
+
+
+def column_lineage(contract: Contract, layer: str, name: str) -> dg.TableColumnLineage:
+    """Return what each column of a dataset comes from, in Dagster's terms.
+
+    A column that comes from no other (one of the source, a count of rows) has no entry.
+    """
+    found = origins(contract, Dataset(Layer(layer), name))
+    return dg.TableColumnLineage(
+        deps_by_column={
+            column: [
+                dg.TableColumnDep(
+                    asset_key=_asset_of(contract, origin.column), column_name=origin.column.name
+                )
+                for origin in came
+            ]
+            for column, came in found.items()
+            if came
+        }
+    )
+
+
+def _asset_of(contract: Contract, column: ColumnOf) -> dg.AssetKey:
+    return dg.AssetKey([contract.name, str(column.dataset.layer), column.dataset.name])

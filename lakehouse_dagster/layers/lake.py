@@ -6,7 +6,7 @@ import dagster as dg
 
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.layers import keys
-from lakehouse_dagster.layers.describe import asset_spec, column_schema
+from lakehouse_dagster.layers.describe import asset_spec, column_lineage, column_schema
 from lakehouse_dagster.render.paimon import AUDIT_COLUMNS
 
 LAYER = "lake"
@@ -37,6 +37,7 @@ def lake_specs(contract: Contract) -> list[dg.AssetSpec]:
             deps=[keys.topic(contract.name, table.name), keys.stream(contract.name, "lake")],
             owner=table.owner,
             columns=column_schema(contract.schema(table.name), table, lambda types: types.lake, extra=audit),
+            lineage=column_lineage(contract, LAYER, table.name),
             table_name=f"{contract.name}.{table.name}",
             uri=f"paimon://{contract.lake_path(table.name)}",
         )

@@ -11,7 +11,8 @@ from lakehouse_dagster.contract.model import Mart
 from lakehouse_dagster.engines.clients import ClientSource
 from lakehouse_dagster.layers import keys
 from lakehouse_dagster.layers.automation import refresh_on_news
-from lakehouse_dagster.layers.describe import asset_spec
+from lakehouse_dagster.layers.describe import asset_spec, column_lineage
+from lakehouse_dagster.lineage.columns import mart_columns
 from lakehouse_dagster.render.trino import mart_statements, mart_table
 
 LAYER = "marts"
@@ -48,6 +49,8 @@ def mart_spec(contract: Contract, mart: Mart) -> dg.AssetSpec:
                 dg.TableColumn(column.name, column.type) for column in contract.queries[mart.name].columns
             ]
         ),
+        lineage=column_lineage(contract, LAYER, mart.name),
+        metadata={"columns": column_table(contract, mart.name)},
         table_name=f"{contract.marts_schema}.{mart.name}",
         uri=f"trino://{contract.marts_schema}/{mart.name}",
         code=(contract.folder / "marts" / f"{mart.name}.sql",),
@@ -66,9 +69,22 @@ def _mart_asset(contract: Contract, mart: Mart) -> dg.AssetsDefinition:
     def refresh(
         context: dg.AssetExecutionContext, lakehouse: dg.ResourceParam[ClientSource]
     ) -> dg.MaterializeResult[None]:
+        # Late: what tells of runs brings more with it than loading the definitions needs.
+        from lakehouse_dagster.lineage.marts import mart_run
+
         started = time.monotonic()
-        with lakehouse.clients() as clients:
+        with (
+            lakehouse.clients() as clients,
+            mart_run(
+                contract,
+                clients.endpoints,
+                mart.name,
+                dagster_run=context.run_id,
+                dagster_job=context.job_name,
+            ) as run,
+        ):
             read = clients.nessie.get_reference("main").hash
+            run.read(read)
             catalog = clients.trino.catalog
             for statement in mart_statements(contract, mart.name, catalog):
                 context.log.info(statement)
@@ -78,12 +94,18 @@ def _mart_asset(contract: Contract, mart: Mart) -> dg.AssetsDefinition:
             table = mart_table(contract, mart.name, catalog)
             sample = clients.trino.execute(f"SELECT * FROM {table} LIMIT {PREVIEW_ROWS}")  # noqa: S608
             rows = clients.trino.scalar(f"SELECT count(*) FROM {table}")  # noqa: S608
+            run.wrote(
+                nessie_hash=clients.nessie.get_reference("main").hash,
+                rows=int(rows),
+                columns=dict(zip(sample.columns, sample.types, strict=True)),
+            )
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": int(rows),
                 "preview": dg.MetadataValue.md(markdown_table(sample.columns, sample.rows)),
                 "nessie_hash": read,
                 "seconds": round(seconds, 2),
+                "dagster/column_lineage": column_lineage(contract, LAYER, mart.name),
                 "dagster/column_schema": dg.TableSchema(
                     columns=[
                         dg.TableColumn(name, kind)
@@ -94,6 +116,22 @@ def _mart_asset(contract: Contract, mart: Mart) -> dg.AssetsDefinition:
         )
 
     return refresh
+
+
+def column_table(contract: Contract, mart: str) -> dg.MarkdownMetadataValue:
+    """Return a mart's columns with what they are computed as and which columns of the lake are in it.
+
+    Dagster's own web interface keeps ``dagster/column_lineage`` for other tools and shows nothing of it.
+    """
+    rows = [
+        (
+            column.name,
+            f"`{column.expression}`",
+            ", ".join(f"{source.table}.{source.column}" for source in column.sources),
+        )
+        for column in mart_columns(contract, mart)
+    ]
+    return dg.MetadataValue.md(markdown_table(("column", "computed as", "from columns of the lake"), rows))
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -6,9 +6,12 @@ import dagster as dg
 
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.layers import keys
-from lakehouse_dagster.layers.describe import asset_spec, column_schema
+from lakehouse_dagster.layers.describe import asset_spec, column_lineage, column_schema
+from lakehouse_dagster.lineage.columns import RECORD_FIELDS
 
 LAYER = "topics"
+
+_FIELDS = [dg.TableColumn(name, kind, meaning) for name, (kind, meaning) in RECORD_FIELDS.items()]
 
 
 def topic_specs(contract: Contract) -> list[dg.AssetSpec]:
@@ -26,7 +29,10 @@ def topic_specs(contract: Contract) -> list[dg.AssetSpec]:
             kinds={"kafka", "debezium"},
             deps=[keys.source(contract.name, table.name), keys.stream(contract.name, "connector")],
             owner=table.owner,
-            columns=column_schema(contract.schema(table.name), table, lambda types: types.wire),
+            columns=column_schema(
+                contract.schema(table.name), table, lambda types: types.wire, extra=_FIELDS
+            ),
+            lineage=column_lineage(contract, LAYER, table.name),
             table_name=contract.topic(table.name),
             uri=f"kafka://{contract.topic(table.name)}",
         )

@@ -9,7 +9,7 @@ import dagster as dg
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.model import View
 from lakehouse_dagster.layers import keys
-from lakehouse_dagster.layers.describe import asset_spec, column_schema
+from lakehouse_dagster.layers.describe import asset_spec, column_lineage, column_schema
 
 LAYER = "views"
 
@@ -51,6 +51,7 @@ def _view_spec(contract: Contract, view: View) -> dg.AssetSpec:
             key=contract.view_key(view),
             extra=(position,),
         ),
+        lineage=column_lineage(contract, LAYER, view.name),
         table_name=view.name,
         uri=f"{view.engine}://{view.name}",
     )

@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
+from lakehouse_dagster.lineage.settings import handed_on
 from lakehouse_dagster.runtime.errors import RuntimeFailure
 from lakehouse_dagster.runtime.services.base import Program, write_private
 from lakehouse_dagster.runtime.settings import Settings
@@ -258,6 +259,7 @@ def base_environment(settings: Settings) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "TZ": "UTC",
         **settings.environment(),
+        **handed_on(),
     }
 
 

@@ -17,6 +17,7 @@ from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.errors import ContractError
 from lakehouse_dagster.engines.clients import Clients, ClientSource
 from lakehouse_dagster.engines.errors import EngineError
+from lakehouse_dagster.lineage.streams import emit_streams
 from lakehouse_dagster.streams import checks, events, runs
 from lakehouse_dagster.streams.assets import streams_of
 from lakehouse_dagster.streams.cursor import StreamCursor, Told
@@ -182,6 +183,7 @@ class Tick:
             rows = self.store.history(self.contract.name, after=known, limit=MOST_ROWS, newest_first=False)
         flink = self.clients.endpoints.flink.url
         self.found += events.unreported(self.instance, rows, vitals, flink=flink)
+        emit_streams(self.contract, self.clients, self.store, rows)
         self.cursor = replace(self.cursor, history=rows[-1].id if rows else known or 0)
 
     def _answer(self, asked: list[dg.RunRequest], looks: Sequence[Look] = ()) -> dg.SensorResult:

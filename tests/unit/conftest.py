@@ -29,3 +29,11 @@ def committed_locks(
         if all(HERE in item.path.parents for item in request.session.items):
             patch.setattr(applied, "applied_path", path)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_lineage_events() -> Iterator[None]:
+    """Nothing tested here writes into an instance's folder; tests of lineage make their own emitter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAKEHOUSE_OPENLINEAGE_DISABLED", "true")
+        yield
