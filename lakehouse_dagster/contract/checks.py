@@ -19,6 +19,7 @@ from lakehouse_dagster.contract.names import (
     column_name_problem,
     table_name_problem,
 )
+from lakehouse_dagster.contract.portable import check_portable
 from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
 from lakehouse_dagster.contract.types import UncarryableType, mapping, text_mapping, with_texts
 
@@ -65,6 +66,8 @@ def check(
             continue
         try:
             findings.queries[mart.name] = read_mart(marts_sql[mart.name], mart_file, carried)
+            if "doris" in mart.engines:
+                check_portable(marts_sql[mart.name], mart_file, carried)
         except ContractError as error:
             findings.problems += error.problems
     named = {mart.name for mart in pipeline.marts}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 
 class _Endpoint(BaseModel):
@@ -104,6 +104,23 @@ class CouchDbEndpoint(_Endpoint):
     password: SecretStr
 
 
+class DorisEndpoint(_Endpoint):
+    """A Doris frontend's MySQL port, and an administrator.
+
+    ``s3_endpoint`` and ``nessie_url`` are those addresses as Doris reaches them (empty: as we do). Without
+    ``reporter_password`` the read-only user is not made.
+    """
+
+    host: str
+    port: int = 9030
+    user: str = "root"
+    password: SecretStr = SecretStr("")
+    reporter_password: SecretStr | None = None
+    replicas: int = Field(default=1, ge=1)
+    s3_endpoint: str = ""
+    nessie_url: str = ""
+
+
 class DagsterEndpoint(_Endpoint):
     """The Dagster webserver; GraphQL is at ``/graphql``."""
 
@@ -125,6 +142,8 @@ class Endpoints(_Endpoint):
     cassandra: CassandraEndpoint
     couchdb: CouchDbEndpoint
     dagster: DagsterEndpoint
+    doris: DorisEndpoint | None = None
+    """Doris runs in Docker Compose only; None where none is configured."""
 
     def revealed(self) -> dict[str, Any]:
         """Return plain values with the passwords readable, for a consumer that must log in."""
@@ -134,6 +153,7 @@ class Endpoints(_Endpoint):
                 for key, value in dict(getattr(self, name)).items()
             }
             for name in type(self).model_fields
+            if getattr(self, name) is not None
         }
 
     def to_json(self) -> str:
