@@ -39,6 +39,9 @@ from lakehouse_dagster.contract.marts import AUDIT_TYPES, DIALECT, LAKE, parse_s
 from lakehouse_dagster.contract.schema import TableSchema
 from lakehouse_dagster.contract.types import mapping
 
+DORIS_NEXT: Final = "__next"
+"""Suffix of a view in Doris that is being built to take another's place."""
+
 IMPLIED: Final = "implied"
 """Key in the ``meta`` of a cast that only says a type; what renders the query takes it out again."""
 

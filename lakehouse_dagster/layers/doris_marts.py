@@ -30,7 +30,7 @@ POOL = "doris"
 
 
 def build_doris_defs(contract: Contract) -> dg.Definitions:
-    """Return an asset per mart in Doris, the job that prepares Doris, and the sensor that refreshes the marts.
+    """Return an asset per mart in Doris, the job that prepares Doris, and the sensor for the refreshes.
 
     Empty for a contract without such marts.
     """
@@ -44,8 +44,8 @@ def build_doris_defs(contract: Contract) -> dg.Definitions:
         default_status=dg.DefaultSensorStatus.STOPPED,
         minimum_interval_seconds=30,
         description=(
-            "Refreshes the marts in Doris on news. Off until a Doris is configured (docs/doris.md): turn it on "
-            f"after `{contract.name}_doris_setup` has run."
+            "Refreshes the marts in Doris on news. Off until a Doris is configured (docs/doris.md): turn it "
+            f"on after `{contract.name}_doris_setup` has run."
         ),
     )
     return dg.Definitions(assets=assets, jobs=[setup_job(contract)], sensors=[sensor])
@@ -60,8 +60,8 @@ def doris_mart_spec(contract: Contract, mart: Mart) -> dg.AssetSpec:
         keys.doris_mart(contract.name, mart.name),
         description=(
             (mart.description + "\n\n" if mart.description else "")
-            + f"A materialized view in Doris over what Paimon holds (`{PAIMON_CATALOG}`), seconds old; refreshed "
-            f"at most by `{mart.refresh}` (UTC), once `{contract.name}_doris_automation` is on."
+            + f"A materialized view in Doris over what Paimon holds (`{PAIMON_CATALOG}`), seconds old; "
+            f"refreshed at most by `{mart.refresh}` (UTC), once `{contract.name}_doris_automation` is on."
             + (f"\n\nIt is {note}." if note else "")
             + f"\n\n```sql\n{select(contract, mart.name)}\n```"
         ),
@@ -102,7 +102,7 @@ def _mart_asset(contract: Contract, mart: Mart) -> dg.AssetsDefinition:
             except EngineError as error:
                 # Doris has answered: the same request would get the same answer, and cost it the same work.
                 raise dg.Failure(
-                    f"{error}\nIf a catalog, the database or a role is missing: run {contract.name}_doris_setup.",
+                    f"{error}\nIf a catalog or the database is missing: run {contract.name}_doris_setup.",
                     allow_retries=False,
                 ) from error
         task = done.task
@@ -123,7 +123,7 @@ def _mart_asset(contract: Contract, mart: Mart) -> dg.AssetsDefinition:
 
 
 def setup_job(contract: Contract) -> dg.JobDefinition:
-    """Return the job that makes catalogs, database, role, user and views in Doris as the contract has them."""
+    """Return the job that makes catalogs, database, role, user and views in Doris by the contract."""
 
     @dg.op(
         name=f"{contract.name}_doris_setup_op",

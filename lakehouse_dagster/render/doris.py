@@ -26,7 +26,7 @@ from sqlglot.generators.doris import DorisGenerator
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.marts import lake_tables
 from lakehouse_dagster.contract.model import Mart
-from lakehouse_dagster.contract.portable import kind, typed, unimplied
+from lakehouse_dagster.contract.portable import DORIS_NEXT, kind, typed, unimplied
 from lakehouse_dagster.render import quoting
 
 PAIMON_CATALOG: Final = "lake_paimon"
@@ -36,9 +36,6 @@ INTERNAL: Final = "internal"
 
 REPORTER: Final = "lakehouse_reporter"
 """The read-only user for reports."""
-
-NEXT: Final = "__next"
-"""Suffix of a view that is being built to take another's place."""
 
 DIALECT: Final = "doris"
 _FINGERPRINT: Final = re.compile(r"\[lakehouse:([0-9a-f]{16})\]")
@@ -126,7 +123,7 @@ class DorisMart:
     @property
     def view_next(self) -> str:
         """Name of the view that is being built."""
-        return self.view + NEXT
+        return self.view + DORIS_NEXT
 
 
 class _Generator(DorisGenerator):
@@ -241,7 +238,7 @@ def view(contract: Contract, mart: str) -> DorisMart:
             f"CREATE MATERIALIZED VIEW IF NOT EXISTS {name(database_name, as_name)} {before}{comment}{after}"
         )
 
-    following = mart + NEXT
+    following = mart + DORIS_NEXT
     paths = [contract.lake_path(table) for table in contract.mart_tables(mart)]
     return DorisMart(
         mart=mart,
