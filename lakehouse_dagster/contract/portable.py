@@ -176,7 +176,17 @@ _PARTS: Final = (
 _SAME: Final = frozenset(
     {
         # the query
-        *(exp.Select, exp.From, exp.Where, exp.Having, exp.CTE, exp.Subquery, exp.Order, exp.Alias),
+        *(
+            exp.Select,
+            exp.From,
+            exp.Where,
+            exp.Group,
+            exp.Having,
+            exp.CTE,
+            exp.Subquery,
+            exp.Order,
+            exp.Alias,
+        ),
         *(exp.TableAlias, exp.Table, exp.Column, exp.Identifier, exp.Star, exp.Paren, exp.Tuple, exp.Var),
         *(exp.DataType, exp.DataTypeParam, exp.Distinct, exp.Exists, exp.Ordered),
         # values and comparisons
@@ -421,12 +431,6 @@ def _set(node: exp.Expr) -> Refusal | None:
     return "there is no ALL of it", "leave ALL out"
 
 
-def _group(node: exp.Expr) -> Refusal | None:
-    if any(node.args.get(name) for name in ("grouping_sets", "cube", "rollup", "all")):
-        return "sets of groups are not compared", "write each set of groups as a SELECT and UNION ALL them"
-    return None
-
-
 def _with(node: exp.Expr) -> Refusal | None:
     return ("recursion is not the same", "write it without RECURSIVE") if node.args.get("recursive") else None
 
@@ -476,7 +480,6 @@ _RULES: Final[dict[type[exp.Expr], Callable[[exp.Expr], Refusal | None]]] = {
     exp.Union: _set,
     exp.Except: _set,
     exp.Intersect: _set,
-    exp.Group: _group,
     exp.With: _with,
     exp.Limit: _limit,
     exp.ApproxQuantile: _quantile,
