@@ -19,6 +19,7 @@ from lakehouse_dagster.contract.names import (
     column_name_problem,
     table_name_problem,
 )
+from lakehouse_dagster.contract.portable import DORIS_NEXT, check_portable
 from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
 from lakehouse_dagster.contract.types import UncarryableType, mapping, text_mapping, with_texts
 
@@ -65,6 +66,8 @@ def check(
             continue
         try:
             findings.queries[mart.name] = read_mart(marts_sql[mart.name], mart_file, carried)
+            if "doris" in mart.engines:
+                check_portable(marts_sql[mart.name], mart_file, carried)
         except ContractError as error:
             findings.problems += error.problems
     named = {mart.name for mart in pipeline.marts}
@@ -368,6 +371,12 @@ def _couchdb_view(path: str, view: View, schema: TableSchema, served: set[str]) 
 
 
 def _mart(path: str, mart: Mart) -> Iterator[Finding]:
+    if mart.name.endswith(DORIS_NEXT) and "doris" in mart.engines:
+        yield (
+            f"{path}.name",
+            f"{mart.name!r} ends with {DORIS_NEXT}, as views do that Doris is building",
+            "choose another name",
+        )
     parts = mart.refresh.split()
     if len(parts) != len(_CRON_RANGES) or not all(
         _cron_field(part, *allowed) for part, allowed in zip(parts, _CRON_RANGES, strict=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lakehouse_dagster.engines.cassandra import CassandraClient
     from lakehouse_dagster.engines.connect import ConnectClient
     from lakehouse_dagster.engines.couchdb import CouchDbClient
+    from lakehouse_dagster.engines.doris import DorisClient
     from lakehouse_dagster.engines.flink import FlinkRest, FlinkSubmitter
     from lakehouse_dagster.engines.kafka import KafkaAdmin
     from lakehouse_dagster.engines.mysql import MySqlClient
@@ -35,6 +36,7 @@ _CLOSED = (
     "nessie",
     "cassandra",
     "couchdb",
+    "doris",
 )
 """Clients that hold connections."""
 
@@ -168,6 +170,15 @@ class Clients(Closing):
         from lakehouse_dagster.engines.couchdb import CouchDbClient
 
         return CouchDbClient(self.endpoints.couchdb, timeout=self._timeout)
+
+    @cached_property
+    def doris(self) -> DorisClient:
+        """Marts in Doris; raises ``EngineUnavailable`` where none is configured."""
+        from lakehouse_dagster.engines.doris import DorisClient, unconfigured
+
+        if self.endpoints.doris is None:
+            raise unconfigured()
+        return DorisClient(self.endpoints.doris)
 
 
 class ClientSource(Protocol):

@@ -162,6 +162,23 @@ class CouchDbEndpoint(_WithIdentities):
     password: SecretStr
 
 
+class DorisEndpoint(_Endpoint):
+    """A Doris frontend's MySQL port, and an administrator.
+
+    ``s3_endpoint`` and ``nessie_url`` are those addresses as Doris reaches them (empty: as we do). Without
+    ``reporter_password`` the read-only user is not made.
+    """
+
+    host: str
+    port: int = 9030
+    user: str = "root"
+    password: SecretStr = SecretStr("")
+    reporter_password: SecretStr | None = None
+    replicas: int = Field(default=1, ge=1)
+    s3_endpoint: str = ""
+    nessie_url: str = ""
+
+
 class DagsterEndpoint(_Endpoint):
     """The Dagster webserver; GraphQL is at ``/graphql``."""
 
@@ -183,6 +200,8 @@ class Endpoints(_Endpoint):
     cassandra: CassandraEndpoint
     couchdb: CouchDbEndpoint
     dagster: DagsterEndpoint
+    doris: DorisEndpoint | None = None
+    """Doris runs in Docker Compose only; None where none is configured."""
 
     def acting(self, identity: str) -> Endpoints:
         """The same engines with the login of ``identity`` wherever the installation has it."""
@@ -197,7 +216,11 @@ class Endpoints(_Endpoint):
 
     def revealed(self) -> dict[str, Any]:
         """Return plain values with the passwords readable, for a consumer that must log in."""
-        return {name: _revealed(getattr(self, name)) for name in type(self).model_fields}
+        return {
+            name: _revealed(getattr(self, name))
+            for name in type(self).model_fields
+            if getattr(self, name) is not None
+        }
 
     def to_json(self) -> str:
         """Return ``revealed()`` as one JSON object."""

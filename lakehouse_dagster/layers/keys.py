@@ -40,6 +40,11 @@ def mart(pipeline: str, mart: str) -> dg.AssetKey:
     return dg.AssetKey([pipeline, "marts", mart])
 
 
+def doris_mart(pipeline: str, mart: str) -> dg.AssetKey:
+    """A mart in Doris."""
+    return dg.AssetKey([pipeline, "doris", mart])
+
+
 def stream(pipeline: str, stream: str) -> dg.AssetKey:
     """A stream: ``connector``, ``lake`` or ``serving``."""
     return dg.AssetKey([pipeline, "streams", stream])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from lakehouse_dagster.contract.contract import Contract
-from lakehouse_dagster.render import cassandra, couchdb, flink_sql, mysql, proof, topics, trino
+from lakehouse_dagster.render import cassandra, couchdb, doris, flink_sql, mysql, proof, topics, trino
 from lakehouse_dagster.render.connector import connector
 from lakehouse_dagster.render.flink_sql import FlinkScript
 
@@ -23,8 +23,8 @@ def artefacts(
 
     Returns:
         Text of each artefact by its name: ``connector.json``, ``topics.json``, ``lake.flink.sql``,
-        ``serving.flink.sql``, ``proof.flink.sql``, ``cassandra.cql``, ``couchdb.json``, ``mysql.sql`` and
-        ``marts/<mart>.trino.sql``. What a contract does not use is left out.
+        ``serving.flink.sql``, ``proof.flink.sql``, ``cassandra.cql``, ``couchdb.json``, ``mysql.sql``,
+        ``marts/<mart>.trino.sql`` and ``doris/*.sql``. What a contract does not use is left out.
     """
     rendered = connector(
         contract, mysql_host=mysql_host, mysql_port=mysql_port, kafka_bootstrap=kafka_bootstrap
@@ -47,6 +47,7 @@ def artefacts(
         texts["couchdb.json"] = _json([asdict(database) for database in databases])
     for mart in contract.marts:
         texts[f"marts/{mart.name}.trino.sql"] = _statements(trino.mart_statements(contract, mart.name))
+    texts |= doris.artefacts(contract)
     return texts
 
 

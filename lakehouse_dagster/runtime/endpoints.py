@@ -24,6 +24,7 @@ from lakehouse_dagster.engines.endpoints import (
     S3Endpoint,
     TrinoEndpoint,
 )
+from lakehouse_dagster.runtime.doris import load_doris
 from lakehouse_dagster.runtime.ports import HOST
 from lakehouse_dagster.runtime.secrets import Secrets, load_secrets
 from lakehouse_dagster.runtime.settings import Settings
@@ -64,7 +65,9 @@ def load_endpoints(settings: Settings | None = None) -> Endpoints:
     Raises ``RuntimeFailure`` when the instance was never started (no credentials yet).
     """
     chosen = settings or Settings.load()
-    return build_endpoints(chosen, load_secrets(chosen.secrets_file))
+    native = build_endpoints(chosen, load_secrets(chosen.secrets_file))
+    doris = load_doris(chosen)
+    return native if doris is None else native.model_copy(update={"doris": doris})
 
 
 def build_endpoints(settings: Settings, secrets: Secrets) -> Endpoints:

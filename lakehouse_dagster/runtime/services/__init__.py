@@ -60,7 +60,10 @@ SERVICES: Mapping[str, Service] = MappingProxyType(
 )
 
 ABSENT: Mapping[str, str] = MappingProxyType(
-    {"doris": "not in the native runtime: no package exists, it needs Docker Compose"}
+    {
+        "doris": "not in the native runtime: no package exists, it needs Docker Compose; "
+        "set LAKEHOUSE_DORIS_HOST to use one that runs (docs/doris.md)"
+    }
 )
 """Engines of the design that this runtime cannot run, with the reason."""
 
