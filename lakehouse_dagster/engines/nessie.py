@@ -233,8 +233,9 @@ class NessieClient:
         *,
         dry_run: bool = False,
         properties: Mapping[str, str] | None = None,
+        leave_out: Iterable[Key] = (),
     ) -> Merge:
-        """Merge the commits of one reference into a branch as one commit.
+        """Merge the commits of one reference into a branch as one commit, all keys but ``leave_out``.
 
         Only tables that one side alone has changed since both were the same are merged; where both have, the
         answer names them and nothing is done. ``into`` may have moved meanwhile where no key conflicts.
@@ -246,6 +247,9 @@ class NessieClient:
             "isReturnConflictAsResult": True,
             "isDryRun": dry_run,
         }
+        dropped = [{"key": {"elements": list(key)}, "mergeBehavior": "DROP"} for key in leave_out]
+        if dropped:
+            body["keyMergeModes"] = dropped
         if properties:
             body["commitMeta"] = {
                 "message": message,
@@ -308,17 +312,41 @@ class NessieClient:
         """The newest commits of a branch or tag, newest first."""
         path = f"/trees/{quote(branch, safe='@')}/history"
         body = self._http.json("GET", path, params={"max-records": limit})
-        entries = []
-        for item in body["logEntries"]:
-            meta = item["commitMeta"]
-            raw = meta.get("allProperties") or {k: [v] for k, v in meta.get("properties", {}).items()}
-            entries.append(
-                LogEntry(
-                    hash=meta["hash"],
-                    message=meta["message"],
-                    author=next(iter(meta.get("authors") or [meta.get("author") or ""]), ""),
-                    commit_time=meta["commitTime"],
-                    properties={name: ", ".join(values) for name, values in raw.items()},
-                )
+        return [_log_entry(item["commitMeta"]) for item in body["logEntries"]]
+
+    def history(self, branch: str = "main", *, where: str | None = None) -> Iterator[LogEntry]:
+        """All commits of a branch or tag, newest first, read page by page.
+
+        ``where`` is a condition in CEL over ``commit``, judged by the server.
+        """
+        path = f"/trees/{quote(branch, safe='@')}/history"
+        params = {"max-records": "200", **({"filter": where} if where else {})}
+        for item in self._pages(path, "logEntries", params):
+            yield _log_entry(item["commitMeta"])
+
+    def put_tables(
+        self, branch: str = "main", *, where: str | None = None
+    ) -> Iterator[tuple[LogEntry, dict[Key, IcebergTable]]]:
+        """Like `history`, each commit with the Iceberg tables that it has put."""
+        path = f"/trees/{quote(branch, safe='@')}/history"
+        params = {"max-records": "200", "fetch": "ALL", **({"filter": where} if where else {})}
+        for item in self._pages(path, "logEntries", params):
+            yield (
+                _log_entry(item["commitMeta"]),
+                {
+                    tuple(operation["key"]["elements"]): IcebergTable.from_json(operation["content"])
+                    for operation in item.get("operations") or []
+                    if operation["type"] == "PUT" and operation["content"]["type"] == "ICEBERG_TABLE"
+                },
             )
-        return entries
+
+
+def _log_entry(meta: Mapping[str, Any]) -> LogEntry:
+    raw = meta.get("allProperties") or {k: [v] for k, v in meta.get("properties", {}).items()}
+    return LogEntry(
+        hash=meta["hash"],
+        message=meta["message"],
+        author=next(iter(meta.get("authors") or [meta.get("author") or ""]), ""),
+        commit_time=meta["commitTime"],
+        properties={name: ", ".join(values) for name, values in raw.items()},
+    )
