@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -165,6 +165,16 @@ class ObjectStore:
                     Delete={"Objects": [{"Key": key} for key in wanted[at : at + 1000]], "Quiet": True},
                 )
         return len(wanted)
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """Names, without slashes, of the folders right below a prefix that ends with a slash."""
+        start = self.key(prefix)
+        with self._translated():
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=start, Delimiter="/"
+            )
+            folders = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", [])]
+        return [name.removeprefix(start).rstrip("/") for name in folders]
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """All objects below a prefix, in key order."""

@@ -1,4 +1,4 @@
-"""Copies of lake tables that do not depend on Paimon: their Iceberg metadata and data at a place of their own.
+"""Copies of tables that do not depend on Paimon: their Iceberg metadata and data at a place of their own.
 
 Paimon deletes the files of a snapshot, and the Iceberg metadata made from it, a few minutes after the next
 ones. What a reference must keep readable is therefore copied, inside the object store. Native Iceberg tables
@@ -67,7 +67,9 @@ def copy_tables(
     Raises MissingFileError when a file has vanished meanwhile; what was copied until then is left behind.
     """
     with ThreadPoolExecutor(THREADS, thread_name_prefix="copy") as pool:
-        trees = dict(zip(tables, pool.map(lambda one: current_tree(store, one), tables.values()), strict=True))
+        trees = dict(
+            zip(tables, pool.map(lambda one: current_tree(store, one), tables.values()), strict=True)
+        )
         files = sum(len(tree.data) for tree in trees.values()) if data else 0
         size = sum(tree.size for tree in trees.values()) if data else 0
         report(f"copying {len(trees)} table(s): {files:,} data file(s), {size / 1e6:,.1f} MB")
