@@ -75,4 +75,4 @@ def _call(clients: Clients, calls: Sequence[str]) -> None:
         inserts=(),
         statements_only=True,
     )
-    clients.submitter.submit(script, script_environment(clients.endpoints))
+    clients.submitter.execute(script, script_environment(clients.endpoints))
