@@ -247,15 +247,17 @@ class NessieClient:
             "isReturnConflictAsResult": True,
             "isDryRun": dry_run,
         }
-        dropped = [{"key": {"elements": list(key)}, "mergeBehavior": "DROP"} for key in leave_out]
-        if dropped:
-            body["keyMergeModes"] = dropped
+        path = f"/trees/{quote(into.pinned, safe='@')}/history/merge"
+        if unwanted := set(leave_out):
+            # Nessie refuses to leave out what the commits do not touch: a dry run tells what they do.
+            touched = self._http.json("POST", path, json={**body, "isDryRun": True}).get("details") or []
+            keys = [detail["key"] for detail in touched if tuple(detail["key"]["elements"]) in unwanted]
+            body["keyMergeModes"] = [{"key": key, "mergeBehavior": "DROP"} for key in keys]
         if properties:
             body["commitMeta"] = {
                 "message": message,
                 "allProperties": {name: [value] for name, value in properties.items()},
             }
-        path = f"/trees/{quote(into.pinned, safe='@')}/history/merge"
         answer = self._http.json("POST", path, json=body)
         conflicts = tuple(
             tuple(detail["key"]["elements"])

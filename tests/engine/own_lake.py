@@ -7,6 +7,8 @@ happens to this one with the next commit.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
 import time
 import uuid
@@ -31,11 +33,8 @@ from lakehouse_dagster.governance.versions.references import tables_of
 from lakehouse_dagster.render import paimon
 from lakehouse_dagster.render.flink_sql import FlinkScript
 
-FORGETFUL = {
-    "metadata.iceberg.previous-versions-max": "0",
-    "snapshot.num-retained.max": "1",
-}
-MORE = "  'snapshot.num-retained.min' = '1',\n  'snapshot.time-retained' = '1 s',\n"
+FORGETFUL = ("metadata.iceberg.previous-versions-max", "1")
+"""Not fewer snapshots, too: with one retained, Paimon's compactions of a batch job lose their base."""
 
 
 class OwnLake:
@@ -49,8 +48,11 @@ class OwnLake:
             Column(name="v", mysql_type="varchar(20)", nullable=True, position=2),
         )
         tables = {t: TableSchema(name=t, columns=columns, primary_key=("id",)) for t in ("a", "b")}
+        lock = SchemaLock(database="airline", tables=tables)
+        folder = Path(tempfile.mkdtemp(prefix=self.name))
+        lock.write(folder)
         self.contract = Contract(
-            folder=Path("/nonexistent"),
+            folder=folder,
             pipeline=Pipeline(
                 name=self.name,
                 owner="team:test",
@@ -59,7 +61,7 @@ class OwnLake:
                 marts=(Mart(name="m", key=("v",)),),
                 retention=Retention(publications_hours=0, grace_hours=0),
             ),
-            lock=SchemaLock(database="airline", tables=tables),
+            lock=lock,
             queries=dict[str, MartQuery](),
         )
         self.forgetful = forgetful
@@ -69,10 +71,12 @@ class OwnLake:
 
     # --- what Flink does ---
 
-    def insert(self, table: str, rows: Sequence[tuple[int, str | None]], *, op: str = "+I") -> None:
-        """Write rows (or with ``op`` '-D' delete them), newer than all before."""
+    def insert(
+        self, table: str, rows: Sequence[tuple[int, str | None]], *, deleted: Sequence[int] = ()
+    ) -> None:
+        """Write rows, newer than all before, and delete those with the keys ``deleted``."""
         values = []
-        for key, value in rows:
+        for key, value, op in (*((*row, "+I") for row in rows), *((key, None, "-D") for key in deleted)):
             self.position += 16
             told = "CAST(NULL AS STRING)" if value is None else f"'{value}'"
             stamp = "TIMESTAMP '2026-01-01 00:00:00.000000'"
@@ -89,7 +93,7 @@ class OwnLake:
         """A streaming job that writes to `a` at checkpoints of one second, cancelled at the end."""
         source = (
             "CREATE TEMPORARY TABLE src (id INT, n INT) WITH ('connector' = 'datagen', "
-            f"'rows-per-second' = '{rows_per_second}', 'fields.id.min' = '1', 'fields.id.max' = '50', "
+            f"'rows-per-second' = '{rows_per_second}', 'fields.id.min' = '101', 'fields.id.max' = '150', "
             "'fields.n.min' = '1', 'fields.n.max' = '1000000')"
         )
         # Newer than everything that was inserted, and than itself a moment ago.
@@ -137,11 +141,10 @@ class OwnLake:
     def _ddl(self, table: str) -> str:
         sql = paimon.table(self.contract, table)
         if self.forgetful:
-            for option, value in FORGETFUL.items():
-                before, found, after = sql.partition(f"'{option}' = '")
-                assert found, option
-                sql = f"{before}{found}{value}'{after.partition(chr(39))[2]}"
-            sql = sql.replace(" WITH (\n", f" WITH (\n{MORE}")
+            option, value = FORGETFUL
+            before, found, after = sql.partition(f"'{option}' = '")
+            assert found, option
+            sql = f"{before}{found}{value}'{after.partition(chr(39))[2]}"
         return sql
 
     # --- publication and reading ---
@@ -199,6 +202,7 @@ class OwnLake:
     def discard(self) -> None:
         """Delete everything it has made."""
         self._publisher.close()
+        shutil.rmtree(self.contract.folder)
         clients, nessie = self.clients, self.clients.nessie
         HoldStore(clients.postgres).unpin(self.name)
         for reference in nessie.references():

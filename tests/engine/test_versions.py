@@ -52,8 +52,7 @@ def lake(endpoints: Endpoints) -> Iterator[OwnLake]:
 
 def age(lake: OwnLake) -> None:
     """What a year does to a lake: newer commits, compaction, and everything expired that may be."""
-    for _ in range(2):
-        lake.insert("a", [(1, f"later{lake.position}"), (9, "new")])
+    lake.insert("a", [(1, f"later{lake.position}"), (9, "new")])
     lake.insert("b", [(1, f"later{lake.position}")])
     lake.expire()
     lake.publish()
@@ -99,8 +98,6 @@ def test_a_tag_is_readable_by_name_after_everything_expired_that_may(lake: OwnLa
 def test_a_copy_that_loses_its_files_to_paimon_is_begun_anew_from_what_is_published_then(
     lake: OwnLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake.insert("b", [(1, "before")])
-    lake.publish()
     real, tries = freezing.copy_tables, list[int]()
 
     def copy(*arguments: Any, **options: Any) -> Any:
@@ -108,6 +105,7 @@ def test_a_copy_that_loses_its_files_to_paimon_is_begun_anew_from_what_is_publis
         if len(tries) == 1:
             # Between the reading of Nessie and the copying, Paimon deletes what Nessie shows.
             lake.insert("b", [(1, "after")])
+            lake.expire()
             lake.publish()
         return real(*arguments, **options)
 
@@ -233,7 +231,8 @@ def test_a_branch_made_elsewhere_gets_its_catalog_and_an_idle_one_ends(lake: Own
     freeze(clients, lake.contract, "branch", mine, actor=ACTOR)
     policy = lake.contract.pipeline.retention.model_copy(update={"branches_days": 0.0})
     done = sweep(lake, policy=policy)
-    assert set(done.references) == {mine}
+    assert mine in done.references
+    assert name not in done.references
     names = {one.name for one in clients.nessie.references()}
     assert name in names
     assert mine not in names
@@ -248,8 +247,7 @@ def test_a_diff_names_rows_columns_and_tables(lake: OwnLake) -> None:
     lake.publish()
     old = lake.reference("old")
     freeze(clients, lake.contract, "tag", old, actor=ACTOR)
-    lake.insert("a", [(22, "goes")], op="-D")
-    lake.insert("a", [(20, "stays"), (21, "new"), (23, "told"), (24, "added")])
+    lake.insert("a", [(20, "stays"), (21, "new"), (23, "told"), (24, "added")], deleted=[22])
     lake.publish()
     found = diff(clients, lake.contract, old, "main")
     assert set(found.identical) == {"m"} or "m" not in {one.table for one in found.tables}
@@ -278,8 +276,6 @@ def test_a_diff_names_rows_columns_and_tables(lake: OwnLake) -> None:
 
 def test_readers_go_back_and_forward_while_the_stream_writes_on(lake: OwnLake) -> None:
     clients = lake.clients
-    lake.insert("a", [(1, "good")])
-    lake.publish()
     good = {table: lake.rows(table) for table in ("a", "b")}
     tag = lake.reference("good")
     freeze(clients, lake.contract, "tag", tag, actor=ACTOR)
@@ -326,6 +322,7 @@ def test_a_recent_publication_is_a_target_as_well(lake: OwnLake) -> None:
     assert lake.rows("a") != shown["a"]
 
 
+@pytest.mark.slow
 def test_only_metadata_is_copied_and_paimon_keeps_the_data(lake: OwnLake) -> None:
     clients, name = lake.clients, lake.reference("light")
     before = lake.rows("a")

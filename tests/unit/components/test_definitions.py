@@ -79,7 +79,9 @@ def test_marts_and_proofs_can_be_materialized_and_marts_refresh_themselves(
     graph = definitions.resolve_asset_graph()
     for spec in specs(definitions):
         is_mart = spec.tags["layer"] == "marts"
-        assert graph.get(spec.key).is_executable == (is_mart or spec.tags["layer"] == "proof")
+        assert graph.get(spec.key).is_executable == (
+            is_mart or spec.tags["layer"] in ("proof", "maintenance")
+        )
         assert (spec.automation_condition is not None) == is_mart
 
 
@@ -111,8 +113,14 @@ def test_sensors_run_from_the_start_and_automation_is_covered(definitions: dg.De
     assert {"flights_apply_schema_change", "flights_approve_schema_change"} <= jobs
     assert [schedule.name for schedule in repository.schedule_defs] == [
         "canary_prove_schedule",
+        "canary_retention_schedule",
         "flights_prove_schedule",
+        "flights_retention_schedule",
     ]
+    off = {s.name for s in repository.schedule_defs if s.default_status is dg.DefaultScheduleStatus.STOPPED}
+    assert off == {"canary_retention_schedule", "flights_retention_schedule"}
+    versions = {"tag", "branch", "merge", "rollback", "diff", "retention"}
+    assert {f"flights_{name}" for name in versions} <= jobs
     # Less than the daemon's own five seconds, or every other of its rounds would leave the streams out.
     assert (names["flights_streams"].minimum_interval_seconds or 0) < 5
 
