@@ -16,9 +16,9 @@ from lakehouse_dagster.governance.versions.references import (
     CREATED_AT,
     KIND,
     MAIN,
-    PIPELINE,
     REQUESTED_BY,
     SOURCE,
+    TEAM_OF,
     origin,
     tables_of,
 )
@@ -123,7 +123,7 @@ def merge_branch(
     main = nessie.get_reference(MAIN)
     properties = {
         KIND: "merge",
-        PIPELINE: contract.name,
+        TEAM_OF: contract.name,
         SOURCE: head.pinned,
         REQUESTED_BY: actor,
         CREATED_AT: datetime.now(UTC).isoformat(timespec="seconds"),

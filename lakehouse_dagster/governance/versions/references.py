@@ -24,6 +24,8 @@ _FULL_HASH = 64
 KIND = f"{PREFIX}.kind"
 NAME = f"{PREFIX}.name"
 PIPELINE = f"{PREFIX}.pipeline"
+TEAM_OF = f"{PREFIX}.team-of"
+"""The pipeline of a commit on `main` that is no publication: it says nothing of the lake's tables."""
 PUBLICATION = f"{PREFIX}.publication"
 SOURCE = f"{PREFIX}.from"
 REQUESTED_BY = f"{PREFIX}.requested-by"

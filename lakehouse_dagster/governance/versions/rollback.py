@@ -31,6 +31,7 @@ from lakehouse_dagster.governance.versions.references import (
     PUBLICATION,
     REQUESTED_BY,
     SOURCE,
+    TEAM_OF,
     NotReadableError,
     Version,
     publications,
@@ -261,7 +262,7 @@ def _marts_forward(clients: Clients, contract: Contract, pin: Pin, actor: str) -
                 [PutTable(key, replace(table, id=now[key].id)) for key, table in readable.items()],
                 f"marts of {contract.name} forward to {pin.before[:12]}",
                 reference=main,
-                properties={KIND: "forward", PIPELINE: contract.name, REQUESTED_BY: actor},
+                properties={KIND: "forward", TEAM_OF: contract.name, REQUESTED_BY: actor},
                 author=actor,
             )
         except ConflictError:

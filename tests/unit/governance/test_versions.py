@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import sqlglot
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse_dagster.engines.nessie import Delete, IcebergTable, PutTable
@@ -59,6 +59,7 @@ def test_only_what_nothing_has_needed_for_the_grace_period_goes() -> None:
 keys = st.sampled_from([f"k{n}" for n in range(8)])
 
 
+@settings(max_examples=50)
 @given(
     st.dictionaries(keys, st.floats(0, 100)),
     st.sets(keys),
