@@ -60,6 +60,42 @@ COMMANDS: dict[str, _Area] = {
         "Publish a pipeline to Nessie.",
         "Pipelines",
     ),
+    "log": _Area(
+        "lakehouse_dagster.governance.versions.commands",
+        "log_command",
+        "Show what was published when, and whether it is readable.",
+        "Pipelines",
+    ),
+    "tag": _Area(
+        "lakehouse_dagster.governance.versions.commands",
+        "tag_app",
+        "Versions that stay readable for as long as they exist.",
+        "Pipelines",
+    ),
+    "branch": _Area(
+        "lakehouse_dagster.governance.versions.commands",
+        "branch_app",
+        "A team's own writable version; merge it after checks.",
+        "Pipelines",
+    ),
+    "diff": _Area(
+        "lakehouse_dagster.governance.versions.commands",
+        "diff_command",
+        "Show rows that differ between two versions.",
+        "Pipelines",
+    ),
+    "rollback": _Area(
+        "lakehouse_dagster.governance.versions.commands",
+        "rollback_command",
+        "Show readers an earlier version, and go forward again.",
+        "Pipelines",
+    ),
+    "retain": _Area(
+        "lakehouse_dagster.governance.versions.commands",
+        "retain_command",
+        "Delete what the retention policy lets go.",
+        "Pipelines",
+    ),
     "streams": _Area(
         "lakehouse_dagster.streams.commands",
         "app",

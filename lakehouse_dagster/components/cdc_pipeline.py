@@ -11,6 +11,7 @@ from lakehouse_dagster.components.scaffold import CdcPipelineScaffolder
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.loader import load_contract
 from lakehouse_dagster.contract.model import Pipeline
+from lakehouse_dagster.governance.versions.defs import build_version_defs
 from lakehouse_dagster.layers.doris_marts import build_doris_defs
 from lakehouse_dagster.layers.lake import lake_specs
 from lakehouse_dagster.layers.marts import mart_assets
@@ -97,4 +98,5 @@ def pipeline_definitions(contract: Contract) -> dg.Definitions:
         build_quarantine_defs(contract),
         build_evolution_defs(contract),
         build_doris_defs(contract),
+        build_version_defs(contract),
     )

@@ -130,6 +130,31 @@ class Probe(_Model):
     )
 
 
+class Retention(_Model):
+    """How long versions stay readable. Whatever a branch or tag shows is kept for as long as it exists."""
+
+    publications_hours: float = Field(
+        default=24.0,
+        ge=0.0,
+        le=24.0 * 3660,
+        description="Marts, and other Iceberg tables, of earlier commits on main stay readable so long, and "
+        "Paimon snapshots are kept so long where the table's own options have not expired them before.",
+    )
+    branches_days: float | None = Field(
+        default=30.0,
+        ge=0.0,
+        le=3660.0,
+        description="A branch without a commit for so long is deleted; null: never.",
+    )
+    grace_hours: float = Field(
+        default=24.0,
+        ge=0.0,
+        le=24.0 * 3660,
+        description="A file is deleted when nothing has needed it for so long: the longest query, and the "
+        "longest write that has not committed yet, must be shorter.",
+    )
+
+
 class Pipeline(_Model):
     """One pipeline: a source database, the tables to copy, the views to serve and the marts to compute."""
 
@@ -142,6 +167,9 @@ class Pipeline(_Model):
     marts: tuple[Mart, ...] = ()
     probe: Probe | None = Field(
         default=None, description="What measures the seconds from commit to readable, place by place."
+    )
+    retention: Retention = Field(
+        default=Retention(), description="How long versions of the lake and the marts stay readable."
     )
     checkpoint_interval_seconds: int = Field(
         default=2,

@@ -234,8 +234,9 @@ class NessieClient:
         *,
         dry_run: bool = False,
         properties: Mapping[str, str] | None = None,
+        leave_out: Iterable[Key] = (),
     ) -> Merge:
-        """Merge the commits of one reference into a branch as one commit.
+        """Merge the commits of one reference into a branch as one commit, all keys but ``leave_out``.
 
         Only tables that one side alone has changed since both were the same are merged; where both have, the
         answer names them and nothing is done. ``into`` may have moved meanwhile where no key conflicts.
@@ -247,12 +248,17 @@ class NessieClient:
             "isReturnConflictAsResult": True,
             "isDryRun": dry_run,
         }
+        path = f"/trees/{quote(into.pinned, safe='@')}/history/merge"
+        if unwanted := set(leave_out):
+            # Nessie refuses to leave out what the commits do not touch: a dry run tells what they do.
+            touched = self._http.json("POST", path, json={**body, "isDryRun": True}).get("details") or []
+            keys = [detail["key"] for detail in touched if tuple(detail["key"]["elements"]) in unwanted]
+            body["keyMergeModes"] = [{"key": key, "mergeBehavior": "DROP"} for key in keys]
         if properties:
             body["commitMeta"] = {
                 "message": message,
                 "allProperties": {name: [value] for name, value in properties.items()},
             }
-        path = f"/trees/{quote(into.pinned, safe='@')}/history/merge"
         answer = self._http.json("POST", path, json=body)
         conflicts = tuple(
             tuple(detail["key"]["elements"])
@@ -311,25 +317,49 @@ class NessieClient:
         """The newest commits of a branch or tag, newest first."""
         path = f"/trees/{quote(branch, safe='@')}/history"
         body = self._http.json("GET", path, params={"max-records": limit})
-        return [_entry(item) for item in body["logEntries"]]
+        return [_log_entry(item["commitMeta"]) for item in body["logEntries"]]
+
+    def history(
+        self, branch: str = "main", *, where: str | None = None, page: int = 200
+    ) -> Iterator[LogEntry]:
+        """All commits of a branch or tag, newest first, read ``page`` at a time.
+
+        ``where`` is a condition in CEL over ``commit``, judged by the server.
+        """
+        for item in self._history(branch, where, {"max-records": str(page)}):
+            yield _log_entry(item["commitMeta"])
 
     def commits_before(
         self, moment: datetime, branch: str = "main", *, page: int = 100
     ) -> Iterator[LogEntry]:
-        """The commits of a branch or tag made before a moment (with a time zone), newest first.
-
-        The server passes over the newer ones, a few thousand of them in a second.
-        """
-        path = f"/trees/{quote(branch, safe='@')}/history"
+        """The commits of a branch or tag made before a moment (with a time zone), newest first."""
         until = moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         # A text in CEL; the moment's own form holds no quote.
-        params = {"max-records": str(page), "filter": f"timestamp(commit.commitTime) < timestamp('{until}')"}
-        for item in self._pages(path, "logEntries", params, timeout=60.0):
-            yield _entry(item)
+        where = f"timestamp(commit.commitTime) < timestamp('{until}')"
+        return self.history(branch, where=where, page=page)
+
+    def put_tables(
+        self, branch: str = "main", *, where: str | None = None
+    ) -> Iterator[tuple[LogEntry, dict[Key, IcebergTable]]]:
+        """Like `history`, each commit with the Iceberg tables that it has put."""
+        for item in self._history(branch, where, {"max-records": "200", "fetch": "ALL"}):
+            yield (
+                _log_entry(item["commitMeta"]),
+                {
+                    tuple(operation["key"]["elements"]): IcebergTable.from_json(operation["content"])
+                    for operation in item.get("operations") or []
+                    if operation["type"] == "PUT" and operation["content"]["type"] == "ICEBERG_TABLE"
+                },
+            )
+
+    def _history(self, branch: str, where: str | None, params: Mapping[str, str]) -> Iterator[Any]:
+        path = f"/trees/{quote(branch, safe='@')}/history"
+        asked = {**params, **({"filter": where} if where else {})}
+        # The server passes over what the condition leaves out, a few thousand commits in a second.
+        return self._pages(path, "logEntries", asked, timeout=60.0)
 
 
-def _entry(item: Mapping[str, Any]) -> LogEntry:
-    meta = item["commitMeta"]
+def _log_entry(meta: Mapping[str, Any]) -> LogEntry:
     raw = meta.get("allProperties") or {k: [v] for k, v in meta.get("properties", {}).items()}
     return LogEntry(
         hash=meta["hash"],

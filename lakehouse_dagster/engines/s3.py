@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchBucket"})
 _TRANSIENT_STATUS = frozenset({500, 502, 503, 504})
 _REGION = "us-east-1"
+_ONE_COPY = 5 * 1024**3
+"""S3 copies an object up to this size at once; a larger one is copied in parts."""
 _CONNECTIONS = 32
 """Open connections at most; as many threads may read at once without waiting for each other."""
 
@@ -138,6 +140,42 @@ class ObjectStore:
         with self._translated():
             self.client.put_object(Bucket=self.bucket, Key=self.key(location), Body=content)
 
+    def copy(self, source: str, target: str, *, size: int) -> bool:
+        """Copy an object inside the store; False when the source does not exist. ``size`` is its bytes."""
+        origin: Any = {"Bucket": self.bucket, "Key": self.key(source)}
+        with self._translated():
+            try:
+                if size > _ONE_COPY:
+                    self.client.copy(origin, self.bucket, self.key(target))
+                else:
+                    self.client.copy_object(Bucket=self.bucket, Key=self.key(target), CopySource=origin)
+            except botocore.exceptions.ClientError as error:
+                if _code(error) in _MISSING:
+                    return False
+                raise
+            return True
+
+    def delete(self, keys: Iterable[str]) -> int:
+        """Delete objects by key, also such as do not exist; returns how many keys there were."""
+        wanted = [self.key(key) for key in keys]
+        with self._translated():
+            for at in range(0, len(wanted), 1000):
+                self.client.delete_objects(
+                    Bucket=self.bucket,
+                    Delete={"Objects": [{"Key": key} for key in wanted[at : at + 1000]], "Quiet": True},
+                )
+        return len(wanted)
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """Names, without slashes, of the folders right below a prefix that ends with a slash."""
+        start = self.key(prefix)
+        with self._translated():
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=start, Delimiter="/"
+            )
+            folders = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", [])]
+        return [name.removeprefix(start).rstrip("/") for name in folders]
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """All objects below a prefix, in key order."""
         with self._translated():
@@ -153,14 +191,7 @@ class ObjectStore:
         start = self.key(prefix)
         if not start.strip("/"):
             raise EngineError(self.engine, "refusing to delete the whole bucket")
-        keys = [item.key for item in self.list(start)]
-        with self._translated():
-            for at in range(0, len(keys), 1000):
-                self.client.delete_objects(
-                    Bucket=self.bucket,
-                    Delete={"Objects": [{"Key": key} for key in keys[at : at + 1000]], "Quiet": True},
-                )
-        return len(keys)
+        return self.delete([item.key for item in self.list(start)])
 
     def ensure_bucket(self) -> bool:
         """Create the bucket; False when it was already there."""

@@ -29,8 +29,10 @@ def catalog_name(reference: str, catalog: str = "lake") -> str:
     return f"{catalog}_{reference}"
 
 
-def create_catalog(endpoints: Endpoints, trino: TrinoClient, name: str, prefix: str) -> None:
-    """Create a catalog over a reference, unless there is one of that name.
+def create_catalog(
+    endpoints: Endpoints, trino: TrinoClient, name: str, prefix: str, *, exclusive: bool = False
+) -> None:
+    """Create a catalog over a reference, unless there is one of that name (``exclusive``: EngineError then).
 
     ``prefix`` is a branch or tag (the catalog moves along with it), ``@HASH`` or ``name@HASH`` (it never
     moves). The keys to the object store stay in Trino's environment; the statement names only variables.
@@ -48,7 +50,8 @@ def create_catalog(endpoints: Endpoints, trino: TrinoClient, name: str, prefix: 
         "s3.aws-secret-key": "${ENV:LAKE_S3_SECRET_KEY}",
     }
     listed = ", ".join(f"{identifier(key)} = {literal(value)}" for key, value in properties.items())
-    trino.execute(f"CREATE CATALOG IF NOT EXISTS {identifier(name)} USING iceberg WITH ({listed})")
+    unless = "" if exclusive else "IF NOT EXISTS "
+    trino.execute(f"CREATE CATALOG {unless}{identifier(name)} USING iceberg WITH ({listed})")
 
 
 def drop_catalog(trino: TrinoClient, name: str) -> None:

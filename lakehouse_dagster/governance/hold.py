@@ -46,16 +46,43 @@ class Hold:
         return {name: records for name, records in left.items() if records > 0}
 
 
+@dataclass(frozen=True)
+class Pin:
+    """A person keeps what readers see of ``pipeline`` at an earlier version; only a person lets go of it.
+
+    It is apart from a ``Hold``: both may be open at once, and nothing that a stream does ends it.
+    """
+
+    pipeline: str
+    by: str
+    reason: str
+    since: datetime
+    target: str
+    """Hash of the commit whose version readers see."""
+    before: str
+    """Hash of ``main`` just before."""
+
+
 class PublicationHeldError(EngineError):
     """Publication was asked for by hand while it is held back."""
 
-    def __init__(self, hold: Hold) -> None:
-        super().__init__("publisher", f"{said(hold)}; it goes on by itself once that is made up for")
+    def __init__(self, hold: Hold | Pin) -> None:
+        fix = (
+            f"`lakehouse rollback {hold.pipeline} --forward` lets it go on"
+            if isinstance(hold, Pin)
+            else "it goes on by itself once that is made up for"
+        )
+        super().__init__("publisher", f"{said(hold)}; {fix}")
         self.hold = hold
 
 
-def said(hold: Hold) -> str:
+def said(hold: Hold | Pin) -> str:
     """Return in words that and why publication is held back."""
+    if isinstance(hold, Pin):
+        return (
+            f"publication of {hold.pipeline} is held back since {hold.since:%Y-%m-%d %H:%M:%S} UTC, because "
+            f"{hold.by} has rolled it back to {hold.target[:12]} ({hold.reason})"
+        )
     return (
         f"publication of {hold.pipeline} is held back since {hold.since:%Y-%m-%d %H:%M:%S} UTC, because "
         f"{hold.reason}"
@@ -124,6 +151,26 @@ class HoldStore:
         rows = self._ready().query(_HELD, (pipeline,))
         return _hold(rows[0]) if rows else None
 
+    def blocked(self, pipeline: str) -> Hold | Pin | None:
+        """Return why nothing may be published now: a person's pin, a stream that is behind, or ``None``."""
+        return self.pinned(pipeline) or self.held(pipeline)
+
+    def pinned(self, pipeline: str) -> Pin | None:
+        """Return the pin of a pipeline, if a person has set one."""
+        rows = self._ready().query(_PINNED, (pipeline,))
+        return Pin(**rows[0]) if rows else None
+
+    def pin(self, pipeline: str, *, by: str, reason: str, target: str, before: str) -> None:
+        """Publish nothing from now on until ``unpin``.
+
+        Of a pipeline that is pinned already, ``before`` stays what it was at first.
+        """
+        self._ready().execute(_PIN, (pipeline, by, reason, target, before))
+
+    def unpin(self, pipeline: str) -> None:
+        """Let publication go on, unless it is held back for another reason."""
+        self._ready().execute(_UNPIN, (pipeline,))
+
     def advance(self, pipeline: str, committed: Mapping[str, int], job_id: str, checkpoint_id: int) -> bool:
         """Take down how far the stream has come (see ``progress``); true when that released publication now.
 
@@ -161,6 +208,7 @@ class HoldStore:
 
     def _ready(self) -> PostgresClient:
         self._postgres.migrate("publication holds", _STEPS)
+        self._postgres.migrate("publication pins", _PIN_STEPS)
         return self._postgres
 
 
@@ -177,6 +225,25 @@ CREATE TABLE lakehouse.publication_hold (
 )
 """,
 )
+_PIN_STEPS = (
+    """
+CREATE TABLE lakehouse.publication_pin (
+    pipeline text PRIMARY KEY,
+    by text NOT NULL,
+    reason text NOT NULL,
+    since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    target text NOT NULL,
+    before text NOT NULL
+)
+""",
+)
+_PINNED = "SELECT * FROM lakehouse.publication_pin WHERE pipeline = %s"
+_PIN = """
+INSERT INTO lakehouse.publication_pin (pipeline, by, reason, target, before) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (pipeline) DO UPDATE SET by = excluded.by, reason = excluded.reason, target = excluded.target,
+since = clock_timestamp()
+"""
+_UNPIN = "DELETE FROM lakehouse.publication_pin WHERE pipeline = %s"
 _HELD = "SELECT * FROM lakehouse.publication_hold WHERE pipeline = %s"
 _OPEN = """
 INSERT INTO lakehouse.publication_hold (pipeline, stream, reason, targets) VALUES (%s, %s, %s, %s)

@@ -186,7 +186,7 @@ class Publisher:
 
         An error of the database is raised, so nothing is published while it cannot be asked.
         """
-        hold = self.holds.held(contract.name)
+        hold = self.holds.blocked(contract.name)
         if hold is None:
             if known.held:
                 logger.info("%s: publication is no longer held back", contract.name)

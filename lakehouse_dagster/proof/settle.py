@@ -126,7 +126,7 @@ def _behind(lake: Mapping[str, int], shown: Mapping[str, int]) -> list[str]:
 
 def _held(contract: Contract, clients: Clients) -> str | None:
     try:
-        hold = HoldStore(clients.postgres).held(contract.name)
+        hold = HoldStore(clients.postgres).blocked(contract.name)
     except EngineError as error:
         return f"whether publication is held back is not known: {error}"
     return None if hold is None else said(hold)

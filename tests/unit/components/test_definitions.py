@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 SNAPSHOT = Path(__file__).with_name("assets.json")
-LAYERS = ("source", "streams", "topics", "lake", "publication", "views", "marts", "proof")
+LAYERS = ("source", "streams", "topics", "lake", "publication", "views", "marts", "proof", "maintenance")
 
 
 def specs(definitions: dg.Definitions) -> list[dg.AssetSpec]:
@@ -44,7 +44,7 @@ def test_every_asset_tells_owner_kind_group_description_place_and_code(definitio
         assert layer in LAYERS, name
         assert spec.group_name == f"{spec.key.path[0]}_{layer}", name
         assert spec.metadata["dagster/table_name"], name
-        if layer not in ("publication", "streams", "proof"):
+        if layer not in ("publication", "streams", "proof", "maintenance"):
             schema = spec.metadata["dagster/column_schema"]
             columns = getattr(schema, "schema", schema).columns
             assert columns, name
@@ -79,7 +79,9 @@ def test_marts_and_proofs_can_be_materialized_and_marts_refresh_themselves(
     graph = definitions.resolve_asset_graph()
     for spec in specs(definitions):
         is_mart = spec.tags["layer"] == "marts"
-        assert graph.get(spec.key).is_executable == (is_mart or spec.tags["layer"] == "proof")
+        assert graph.get(spec.key).is_executable == (
+            is_mart or spec.tags["layer"] in ("proof", "maintenance")
+        )
         assert (spec.automation_condition is not None) == is_mart
 
 
@@ -111,8 +113,14 @@ def test_sensors_run_from_the_start_and_automation_is_covered(definitions: dg.De
     assert {"flights_apply_schema_change", "flights_approve_schema_change"} <= jobs
     assert [schedule.name for schedule in repository.schedule_defs] == [
         "canary_prove_schedule",
+        "canary_retention_schedule",
         "flights_prove_schedule",
+        "flights_retention_schedule",
     ]
+    off = {s.name for s in repository.schedule_defs if s.default_status is dg.DefaultScheduleStatus.STOPPED}
+    assert off == {"canary_retention_schedule", "flights_retention_schedule"}
+    versions = {"tag", "branch", "merge", "rollback", "diff", "retention"}
+    assert {f"flights_{name}" for name in versions} <= jobs
     # Less than the daemon's own five seconds, or every other of its rounds would leave the streams out.
     assert (names["flights_streams"].minimum_interval_seconds or 0) < 5
 

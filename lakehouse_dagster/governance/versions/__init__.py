@@ -1,0 +1,1 @@
+"""Versions people can rely on: tags, branches, differences, rollback, and what may be forgotten."""
