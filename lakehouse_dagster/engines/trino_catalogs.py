@@ -36,7 +36,11 @@ def create_catalog(
 
     ``prefix`` is a branch or tag (the catalog moves along with it), ``@HASH`` or ``name@HASH`` (it never
     moves). The keys to the object store stay in Trino's environment; the statement names only variables.
+
+    Raises ``ValueError`` for a prefix with a ``$``, which Trino would take for one of these variables.
     """
+    if "$" in prefix:
+        raise ValueError(f"{prefix!r} names no reference: Trino would put a variable of its own in its place")
     properties = {
         "iceberg.catalog.type": "rest",
         "iceberg.rest-catalog.uri": f"{endpoints.nessie.url}/iceberg",
