@@ -132,7 +132,10 @@ def lineage_command(
     pipeline: PipelineArgument,
     column: Annotated[
         str | None,
-        typer.Option("--column", help="DATASET.COLUMN, or LAYER/DATASET.COLUMN; all marts if left out."),
+        typer.Option(
+            "--column",
+            help="DATASET.COLUMN (the first on the way), LAYER/DATASET.COLUMN; all marts if left out.",
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -151,6 +154,9 @@ def lineage_command(
         if not wanted:
             Console(stderr=True).print(f"[red]{escape(_no_column(graph, column))}[/red]", soft_wrap=True)
             raise typer.Exit(FAILED)
+        if "/" not in column:
+            # A table's column is called the same all the way; its tree from the beginning shows all of it.
+            del wanted[1:]
     if json:
         typer.echo(json_module.dumps([lineage_json(graph, one) for one in wanted], indent=2))
         return

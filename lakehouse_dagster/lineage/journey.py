@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from lakehouse_dagster.contract.position import decode
+
+NO_CLOCK: Final = "keeps no time of arrival"
+"""Note of a place that does not tell when a change got there."""
 
 
 class Operation(StrEnum):

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from lakehouse_dagster.lineage.columns import Column, ColumnGraph, Origin
-from lakehouse_dagster.lineage.journey import Arrival, Hop, Journey
+from lakehouse_dagster.lineage.journey import NO_CLOCK, Arrival, Hop, Journey
 
 _STYLES: Final[Mapping[Arrival, str]] = {
     Arrival.HERE: "green",
@@ -21,6 +21,7 @@ _STYLES: Final[Mapping[Arrival, str]] = {
     Arrival.UNKNOWN: "yellow",
     Arrival.FAILED: "red",
 }
+_STREAM: Final = {True: "the stream is past the record", False: "the stream is not past the record"}
 _SHORT: Final = 12
 """Characters of a commit's hash that are shown."""
 
@@ -45,12 +46,14 @@ def show_journey(journey: Journey, console: Console) -> None:
         style = _STYLES[hop.arrival]
         table.add_row(
             f"{hop.place}\n[dim]{escape(hop.name)}[/dim]",
-            escape("\n".join([*_told(hop), *([hop.note] if hop.note else [])])),
+            escape("\n".join([*_told(hop), *([hop.note] if hop.note not in ("", NO_CLOCK) else [])])),
             "" if hop.at is None else _clock(hop.at, begun),
             _after(journey.seconds(hop)),
             f"[{style}]{hop.arrival.value}[/{style}]",
         )
     console.print(table)
+    if any(hop.note.startswith(NO_CLOCK) for hop in journey.hops):
+        console.print("Cassandra and CouchDB keep the source position with a row, and no time of arrival.")
     if len(journey.offsets) > 1:
         newest = ", ".join(str(offset) for offset in journey.offsets[-8:])
         console.print(f"records of this key at offsets {'... ' if len(journey.offsets) > 8 else ''}{newest}")
@@ -77,11 +80,12 @@ def _told(hop: Hop) -> list[str]:
             shown = {**facts, "commit": facts["commit"][:_SHORT]} if facts.get("commit") else facts
             return _lines(shown, {"row": "row {}", "position": "position {}", "commit": "as of commit {}"})
         case _:
-            past = {True: "stream is past the record", False: "stream is not past the record"}
             lines = _lines(facts, {"row": "row {}", "write_time": "write time {}", "revision": "revision {}"})
             if facts.get("position") is not None and "write_time" not in facts:
                 lines.append(f"position {facts['position']}")
-            return [*lines, *([past[facts["stream_is_past"]]] if "stream_is_past" in facts else [])]
+            if facts.get("row") == "absent" or facts.get("stream_is_past") is False:
+                lines.append(_STREAM[facts["stream_is_past"]])
+            return lines
 
 
 def _lines(facts: Mapping[str, Any], forms: Mapping[str, str]) -> list[str]:

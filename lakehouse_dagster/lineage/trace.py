@@ -7,6 +7,7 @@ arrival; that the serving stream is past the record is told by the offset it has
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,12 +21,13 @@ from lakehouse_dagster.contract.types import mapping
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.kafka import Partition
-from lakehouse_dagster.engines.nessie import LogEntry
+from lakehouse_dagster.engines.nessie import LogEntry, Reference
 from lakehouse_dagster.engines.paimon import PaimonSnapshot
 from lakehouse_dagster.engines.trino import select
+from lakehouse_dagster.engines.trino_catalogs import pinned
 from lakehouse_dagster.governance.decision import PREFIX
 from lakehouse_dagster.lineage.find_record import MOST_RECORDS, Found, find_change
-from lakehouse_dagster.lineage.journey import Arrival, Change, Hop, Journey, Operation
+from lakehouse_dagster.lineage.journey import NO_CLOCK, Arrival, Change, Hop, Journey, Operation
 from lakehouse_dagster.proof.places.cassandra import argument as cassandra_argument
 from lakehouse_dagster.proof.places.couchdb import document_id
 from lakehouse_dagster.proof.places.trino import literal_of
@@ -37,7 +39,6 @@ SKEW: Final = timedelta(seconds=1)
 """How far the clocks of two engines may differ."""
 WINDOWS: Final = (timedelta(minutes=10), timedelta(hours=6), timedelta(days=3650))
 """How long after a change its publication is looked for in Nessie's history, in widening steps."""
-NO_CLOCK: Final = "keeps no time of arrival"
 
 
 class WrongKey(ValueError):  # noqa: N818 - says what the key is
@@ -280,24 +281,21 @@ class _Tracer:
         return f"{PREFIX}.table.{self.table}.{name}"
 
     def _compacted(self, least: int) -> int | None:
-        """The first snapshot from ``least`` on in which a deleted row is gone for readers of Iceberg."""
+        """The first compacted snapshot from ``least`` on."""
         ids = self.clients.paimon.snapshot_ids(*self.path)
-        for snapshot in self._snapshots([number for number in ids if number >= least]):
-            # A compaction of some files only may leave the row where readers see it.
-            if snapshot.kind == "COMPACT" and not self._seen_in(snapshot.id):
-                return snapshot.id
-        return None
+        later = self._snapshots([number for number in ids if number >= least])
+        return next((snapshot.id for snapshot in later if snapshot.kind == "COMPACT"), None)
 
-    def _seen_in(self, snapshot: int) -> bool:
-        """Whether a version of the published table has the row; no, if that version is no longer listed."""
-        table = quoting.double(self.clients.trino.catalog, *self.path)
-        sql = f"SELECT 1 FROM {table} FOR VERSION AS OF {snapshot} WHERE {self._condition()}"  # noqa: S608
-        try:
-            return bool(self.clients.trino.execute(sql).rows)
-        except EngineError as error:
-            if "Iceberg snapshot ID does not exist" in error.message:
-                return False
-            raise
+    def _gone(self, entry: LogEntry) -> bool:
+        """Whether a commit shows the row no longer.
+
+        Nessie gives readers one version of a table for each commit, so a catalog is pinned to it.
+        """
+        # Few names, because Trino keeps a little of each; two traces at once need different ones.
+        name = f"{self.clients.trino.catalog}_trace_{os.getpid() % 4}"
+        with pinned(self.clients.endpoints, name, Reference("main", entry.hash)) as trino:
+            table = quoting.double(name, *self.path)
+            return not trino.execute(f"SELECT 1 FROM {table} WHERE {self._condition()}").rows  # noqa: S608
 
     def _condition(self) -> str:
         """The row's key in Trino's SQL; ValueError where a column cannot be looked up by."""
@@ -311,12 +309,15 @@ class _Tracer:
         """The oldest publication that shows the change, from the history after its record was written."""
         begin = change.recorded_at - SKEW
         for window in WINDOWS:
-            first = None
+            showing = []
             for entry in self.clients.nessie.commits_before(begin + window):
                 if _moment(entry.commit_time) < begin:
                     break
                 if self._shows(entry, change, least):
-                    first = entry
+                    showing.append(entry)
+            # A compaction of some files only may leave a deleted row where readers see it.
+            oldest_first = reversed(showing)
+            first = next((entry for entry in oldest_first if not change.deletes or self._gone(entry)), None)
             if first is not None:
                 return first
         return None
