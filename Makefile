@@ -8,7 +8,7 @@ BIN := .venv/bin
 # A file of its own per environment, so that an unchanged lock costs nothing.
 SYNCED := .venv/.synced-$(shell sha256sum requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: help setup lock lock-flink demo up down test check format types unit engine e2e events events-full drills drill-disk soak screenshot clean
+.PHONY: help setup lock lock-flink demo up down test check format types unit engine doris-test e2e events events-full drills drill-disk soak screenshot clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9_-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ check: setup ## the fast gate: lint, types, unit tests, definitions load
 
 engine: setup ## tests against the real engines
 	$(BIN)/pytest tests/engine -v
+
+doris-test: setup ## tests against a real Doris (LAKEHOUSE_DORIS_HOST), beside the other engines
+	LAKEHOUSE_TEST_DORIS=1 $(BIN)/pytest tests/engine/test_doris.py -v
 
 e2e: setup ## the whole flow through Dagster, verified row for row
 	$(BIN)/pytest tests/e2e -v

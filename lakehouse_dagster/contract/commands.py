@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -55,6 +56,9 @@ def render_command(
     what: Annotated[
         str | None, typer.Argument(help="One artefact, such as lake.flink.sql; all if left out.")
     ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Write the artefacts to files below this folder, and print nothing.")
+    ] = None,
 ) -> None:
     """Print what a pipeline's contract renders to: connector, topics, Flink SQL, schemas and marts."""
     from lakehouse_dagster.render.artefacts import artefacts
@@ -73,6 +77,13 @@ def render_command(
     if what is not None and what not in texts:
         typer.echo(f"There is no artefact {what!r}; there are: {', '.join(sorted(texts))}.", err=True)
         raise typer.Exit(2)
+    if to is not None:
+        for name, text in texts.items():
+            if what in (None, name):
+                path = to / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+        return
     if what is not None:
         typer.echo(texts[what], nl=False)
         return

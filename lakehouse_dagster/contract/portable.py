@@ -259,6 +259,10 @@ def _guarded(divisor: exp.Expr) -> bool:
         plain = plain.this.unnest()
     if isinstance(plain, exp.Literal):
         return float(plain.name) != 0
+    if isinstance(plain, exp.Count) and isinstance(plain.this, exp.Star):
+        select = plain.find_ancestor(exp.Select)
+        group = select.args.get("group") if select is not None else None
+        return group is not None and bool(group.expressions)  # a group has at least one row
     return (
         isinstance(plain, exp.Nullif)
         and isinstance(plain.expression.unnest(), exp.Literal)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import typer
 
@@ -15,6 +17,14 @@ def test_render_prints_one_artefact_or_all(capsys: pytest.CaptureFixture[str]) -
     assert one in everything
     assert "===== lake.flink.sql =====" in everything
     assert "${S3_SECRET_KEY}" in everything
+
+
+def test_render_writes_files(tmp_path: Path) -> None:
+    commands.render_command("flights", to=tmp_path)
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"lake.flink.sql", "connector.json", "marts/delay_by_carrier_hour.trino.sql"} <= written
+    commands.render_command("flights", "topics.json", to=tmp_path / "one")
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["topics.json"]
 
 
 def test_wrong_names_say_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

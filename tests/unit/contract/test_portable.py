@@ -176,6 +176,17 @@ def test_queries_that_are_are_none_for_doris(sql: str, why: str) -> None:
         check_portable(sql, "marts/m.sql", SCHEMAS)
 
 
+def test_the_rows_of_a_group_are_never_none() -> None:
+    grouped = "SELECT s AS c, sum(x) / count(*) AS share FROM lake.f GROUP BY s"
+    check_portable(grouped, "marts/m.sql", SCHEMAS)
+    for sql in (
+        "SELECT sum(x) / count(*) AS share FROM lake.f",
+        "SELECT s AS c, sum(x) / count(i) AS share FROM lake.f GROUP BY s",
+    ):
+        with pytest.raises(ContractError, match="zero gives NULL"):
+            check_portable(sql, "marts/m.sql", SCHEMAS)
+
+
 def test_all_problems_are_told_with_their_lines() -> None:
     sql = "SELECT\n  i / 2 AS a,\n  avg(d) AS b\nFROM lake.f\nGROUP BY i"
     with pytest.raises(ContractError) as caught:
