@@ -37,7 +37,7 @@ ACTOR = "a test"
 
 
 @pytest.fixture(scope="module")
-def lake(endpoints: Endpoints) -> Iterator[OwnLake]:
+def whole_lake(endpoints: Endpoints) -> Iterator[OwnLake]:
     with Clients(endpoints, submitter=flink_submitter) as clients:
         found = OwnLake(clients)
         try:
@@ -48,6 +48,13 @@ def lake(endpoints: Endpoints) -> Iterator[OwnLake]:
             yield found
         finally:
             found.discard()
+
+
+@pytest.fixture
+def lake(whole_lake: OwnLake) -> OwnLake:
+    """The lake with its newest version published, whatever the test before has left."""
+    whole_lake.publish()
+    return whole_lake
 
 
 def age(lake: OwnLake) -> None:
