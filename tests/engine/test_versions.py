@@ -37,7 +37,7 @@ ACTOR = "a test"
 
 
 @pytest.fixture(scope="module")
-def lake(endpoints: Endpoints) -> Iterator[OwnLake]:
+def whole_lake(endpoints: Endpoints) -> Iterator[OwnLake]:
     with Clients(endpoints, submitter=flink_submitter) as clients:
         found = OwnLake(clients)
         try:
@@ -48,6 +48,13 @@ def lake(endpoints: Endpoints) -> Iterator[OwnLake]:
             yield found
         finally:
             found.discard()
+
+
+@pytest.fixture
+def lake(whole_lake: OwnLake) -> OwnLake:
+    """The lake with its newest version published, whatever the test before has left."""
+    whole_lake.publish()
+    return whole_lake
 
 
 def age(lake: OwnLake) -> None:
@@ -332,9 +339,13 @@ def test_only_metadata_is_copied_and_paimon_keeps_the_data(lake: OwnLake) -> Non
     lake.expire()
     sweep(lake)
     assert lake.rows("a", made.catalog) == before
+    # A branch made of it copies the data, for it may outlive the tag.
+    branch = freeze(clients, lake.contract, "branch", lake.reference("of_light"), source=name, actor=ACTOR)
+    assert branch.copied.files > 0
     end(clients, lake.contract, "tag", name)
     lake.expire()
     assert not list(clients.store.list(f"{clients.paimon.location(lake.name, 'a')}/tag/tag-"))
+    assert lake.rows("a", branch.catalog) == before
 
 
 def test_dagster_does_the_same(lake: OwnLake, instance: Any) -> None:

@@ -183,7 +183,8 @@ def _copied(
         version = resolve(clients.nessie, contract.name, source)
         entries = tables_of(clients.nessie.entries(version.reference))
         mine = {key: table for key, table in entries.items() if key[0] in own_schemas(contract)}
-        wanted = {key: table for key, table in mine.items() if not is_copy(clients, table)}
+        light = has_metadata_only(clients, version)
+        wanted = {key: table for key, table in mine.items() if light or not is_copy(clients, table)}
         dropped = [key for key, table in entries.items() if key not in mine and in_paimon(clients, table)]
         folder = new_folder(contract.name, name)
         try:
@@ -240,6 +241,14 @@ def own_schemas(contract: Contract) -> tuple[str, str]:
 def in_paimon(clients: Clients, table: IcebergTable) -> bool:
     """Whether the files are Paimon's, which deletes them in its own time."""
     return table.metadata_location.startswith(f"{clients.paimon.warehouse.rstrip('/')}/")
+
+
+def has_metadata_only(clients: Clients, version: Version) -> bool:
+    """Whether a version's metadata is a copy and its data Paimon's: it lasts no longer than its tag."""
+    if not version.reference.name:
+        return False
+    made = origin(clients.nessie, version.reference)
+    return made is not None and made.properties.get(METADATA_ONLY) == "true"
 
 
 def is_copy(clients: Clients, table: IcebergTable) -> bool:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 NATIVE = "warehouse/"
 """Key prefix below which Nessie puts native Iceberg tables: ``warehouse/<schema>/<table>_<id>/``."""
 MARTS_SUFFIX = "_marts"
-_VANISHED = ("not found", "NotFound", "does not exist", "No reference", "404")
+_VANISHED = "Failed to list namespaces"
 
 Report = Callable[[str], None]
 
@@ -272,10 +272,17 @@ def catalog_name_or(reference: Reference) -> str:
 
 
 def _vanished(clients: Clients, catalog: str) -> bool:
+    """Whether the reference behind a catalog is gone: it cannot be listed, and the lake itself can.
+
+    Trino does not say why it could not list; that may as well be Nessie, which the lake's own catalog tells.
+    """
     try:
         clients.trino.execute(f"SHOW SCHEMAS FROM {identifier(catalog)}")
     except EngineError as error:
-        return any(text in error.message for text in _VANISHED)
+        if _VANISHED not in error.message:
+            return False
+        clients.trino.execute(f"SHOW SCHEMAS FROM {identifier(clients.endpoints.trino.catalog)}")
+        return True
     return False
 
 

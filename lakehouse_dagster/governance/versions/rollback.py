@@ -21,7 +21,13 @@ from lakehouse_dagster.engines.nessie import Delete, IcebergTable, Key, Operatio
 from lakehouse_dagster.governance.decision import PREFIX, same_version
 from lakehouse_dagster.governance.hold import HoldStore, Pin, PublicationHeldError
 from lakehouse_dagster.governance.versions.copies import missing_files, new_folder
-from lakehouse_dagster.governance.versions.freeze import copy_where_possible, in_paimon, listed, own_schemas
+from lakehouse_dagster.governance.versions.freeze import (
+    copy_where_possible,
+    has_metadata_only,
+    in_paimon,
+    listed,
+    own_schemas,
+)
 from lakehouse_dagster.governance.versions.references import (
     CREATED_AT,
     FOLDER,
@@ -140,7 +146,8 @@ def _lasting(
     missing = missing_files(clients.store, mine.values())
     folder = new_folder(contract.name, "rollback")
     if not missing:
-        fleeting = {key: table for key, table in mine.items() if in_paimon(clients, table)}
+        light = has_metadata_only(clients, version)
+        fleeting = {key: table for key, table in mine.items() if light or in_paimon(clients, table)}
         try:
             copied, _ = copy_where_possible(clients, fleeting, folder, report=report)
             return {**mine, **copied.tables}
