@@ -315,8 +315,12 @@ def _settled(projection: exp.Expr, scope: Scope | None) -> bool:
     """Whether the SQL alone settles a projection's type; a function's result type is the engine's to say."""
     value = projection.unalias()
     if isinstance(value, exp.Column):
-        return scope is not None and isinstance(scope.sources.get(value.table), exp.Table)
-    return isinstance(value, (exp.Cast, exp.Count, exp.CountIf))
+        source = None if scope is None else scope.sources.get(value.table)
+        if isinstance(source, Scope):
+            inner = [item for item in source.expression.selects if item.alias_or_name == value.name]
+            return isinstance(source.expression, exp.Select) and bool(inner) and _settled(inner[0], source)
+        return isinstance(source, exp.Table)
+    return isinstance(value, (exp.Cast, exp.Count, exp.CountIf, exp.Date, exp.TsOrDsToDate))
 
 
 def _type_name(projection: exp.Expr) -> str:
