@@ -157,8 +157,7 @@ def _joined_safely(query: exp.Select, base: exp.Table) -> None:
 def _grouped_by(query: exp.Select, value: exp.Expr, partition: str) -> None:
     group = query.args.get("group")
     if group is not None:
-        if any(group.args.get(kind) for kind in ("grouping_sets", "cube", "rollup", "totals")):
-            raise NotIncremental("it has grouping sets", "use a plain GROUP BY, or remove partition")
+        # Beside it may stand grouping sets of other columns: each of them is of one partition then.
         if value not in group.expressions:
             raise NotIncremental(
                 f"{partition} is not in GROUP BY, so a group has rows of many partitions",

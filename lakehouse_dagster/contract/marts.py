@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Final
 
@@ -175,7 +175,7 @@ def read_mart(
             f"returns the column {repeated[0]} more than once",
             "give each output column its own name",
         )
-    parts = None if partition is None else _partitioning(qualified, columns, partition, file)
+    parts = None if partition is None else _partitioning(qualified, columns, partition, file, schemas)
     return MartQuery(sql=sql, tables=tuple(tables), columns=columns, partitioning=parts)
 
 
@@ -212,7 +212,13 @@ def read_check(
         raise ContractError(file, field, error.problem, error.fix) from error
 
 
-def _partitioning(query: exp.Query, columns: Iterable[MartColumn], partition: str, file: str) -> Partitioning:
+def _partitioning(
+    query: exp.Query,
+    columns: Iterable[MartColumn],
+    partition: str,
+    file: str,
+    schemas: Mapping[str, TableSchema],
+) -> Partitioning:
     types = {column.name: column.type for column in columns}
     if partition not in types:
         raise ContractError(
@@ -237,11 +243,18 @@ def _partitioning(query: exp.Query, columns: Iterable[MartColumn], partition: st
             "name it with lower-case letters, digits and underscores",
         )
     try:
-        return partitioning(query, partition)
+        found = partitioning(query, partition)
     except NotIncremental as error:
         raise ContractError(
             file, "partition", f"the mart cannot be refreshed by {partition}: {error}", error.fix
         ) from error
+    # Trino knows no case of names, and sqlglot has folded them.
+    tables = {name.casefold(): name for name in schemas}
+    return replace(
+        found,
+        table=tables[found.table.casefold()],
+        others={tables[name.casefold()]: read for name, read in found.others.items()},
+    )
 
 
 def _lake_types(schemas: Mapping[str, TableSchema]) -> dict[str, dict[str, str]]:
@@ -317,8 +330,10 @@ def _settled(projection: exp.Expr, scope: Scope | None) -> bool:
     if isinstance(value, exp.Column):
         source = None if scope is None else scope.sources.get(value.table)
         if isinstance(source, Scope):
-            inner = [item for item in source.expression.selects if item.alias_or_name == value.name]
-            return isinstance(source.expression, exp.Select) and bool(inner) and _settled(inner[0], source)
+            query = source.expression
+            if not isinstance(query, exp.Select):
+                return False
+            return any(item.alias_or_name == value.name and _settled(item, source) for item in query.selects)
         return isinstance(source, exp.Table)
     return isinstance(value, (exp.Cast, exp.Count, exp.CountIf, exp.Date, exp.TsOrDsToDate))
 

@@ -168,10 +168,11 @@ def _fingerprint(contract: Contract, table: str, columns: Sequence[str]) -> str:
 
     (The checksum of a ROW is linear in its fields: two rows that swap a value would have the old one.)
     """
-    types = {**{c.name: mapping(c).trino for c in contract.schema(table).columns}, **AUDIT_TYPES}
+    carried = {column.name: mapping(column).trino for column in contract.schema(table).columns}
+    types = {name.casefold(): kind for name, kind in {**carried, **AUDIT_TYPES}.items()}
     texts = ", ".join(
         f"to_hex({quoting.double(name)})"
-        if types[name] == "varbinary"
+        if types[name.casefold()] == "varbinary"
         else f"CAST({quoting.double(name)} AS varchar)"
         for name in columns
     )

@@ -106,10 +106,6 @@ def test_a_wrong_contract_names_file_field_and_fix(sandbox: DefsFolderSandbox, n
 
 SHAPES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "misspelt attribute": (lambda attributes: attributes.update(ownr="me@example.org"), ("ownr",)),
-    "marts that say nothing themselves": (
-        lambda attributes: attributes.update(marts=[{"name": "delays"}]),
-        ("marts", "-- mart:", "Fix:"),
-    ),
     "missing owner": (lambda attributes: attributes.pop("owner"), ("owner",)),
     "impossible engine": (set_path("views", 0, "engine", value="redis"), ("engine", "cassandra", "couchdb")),
     "impossible owner": (set_path("owner", value="operations"), ("owner",)),
@@ -139,6 +135,15 @@ def test_an_uncarryable_type_is_refused(sandbox: DefsFolderSandbox) -> None:
     assert "hologram" in told
     assert "cannot be carried" in told
     assert "Fix:" in told
+
+
+def test_marts_in_defs_yaml_are_told_to_move(sandbox: DefsFolderSandbox) -> None:
+    change(sandbox, lambda attributes: attributes.update(marts=[{"name": "delays"}]))
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        load(sandbox)
+    told = message(caught.value)
+    for part in ("defs.yaml", "marts: a mart is not listed here", "Fix:", "`-- mart:`"):
+        assert part in told
 
 
 def test_a_marts_header_is_checked_too(sandbox: DefsFolderSandbox) -> None:
