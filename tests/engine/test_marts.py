@@ -1,7 +1,7 @@
-"""Marts on the real Nessie and Trino: write, audit, publish; by partition as well as whole; crashes, conflicts.
+"""Marts on the real Nessie and Trino: write, audit, publish; by partition and whole; crashes, conflicts.
 
-The lake's tables are Iceberg tables of the test's own, with the columns of the sample pipeline: a mart sees no
-difference, and their rows can be changed at will.
+The lake's tables are Iceberg tables of the test's own, with the columns of the sample pipeline: a mart sees
+no difference, and their rows can be changed at will.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ class Lake:
     def run(self, sql: str) -> list[tuple[Any, ...]]:
         return self.clients.trino.execute(sql).rows
 
-    def refresh(self, mart: str, wanted: Wanted = Wanted()) -> Published[MartRows]:
-        return refresh_mart(self.contract, mart, self.clients, run_id="test", wanted=wanted)
+    def refresh(self, mart: str, **wanted: Any) -> Published[MartRows]:
+        return refresh_mart(self.contract, mart, self.clients, run_id="test", wanted=Wanted(**wanted))
 
     def published(self, mart: str) -> list[tuple[Any, ...]]:
         return sorted(self.run(f"SELECT * FROM {render.mart_table(self.contract, mart)}"), key=repr)
@@ -182,7 +182,7 @@ def test_by_partition_is_the_same_as_whole(daily: Lake) -> None:
     version = daily.version(DAILY)
     assert daily.refresh(DAILY).hash is None
     assert daily.version(DAILY) == version
-    asked = daily.refresh(DAILY, Wanted(first=DAYS[1], last=DAYS[1]))
+    asked = daily.refresh(DAILY, first=DAYS[1], last=DAYS[1])
     assert asked.written.plan is not None
     assert asked.written.plan.days == (DAYS[1],)
     assert daily.published(DAILY) == daily.computed(DAILY)
