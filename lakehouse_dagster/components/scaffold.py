@@ -37,20 +37,30 @@ attributes:
   #     engine: couchdb           # the document id is the source's primary key
   #     table: orders
 
-  # Tables computed in Trino: one SELECT in marts/NAME.sql, lake tables written as lake.TABLE.
-  # marts:
-  #   - name: revenue_by_day
-  #     description: Revenue per day.
-  #     refresh: "*/5 * * * *"    # at most this often (cron, UTC), and only if there was news
+  # Tables computed from the lake are files of their own: marts/NAME.sql, one SELECT with a header. An example
+  # is in marts/EXAMPLE.txt.
 """
 )
+
+MART_EXAMPLE = """\
+-- To use it, rename this file to NAME.sql. Lake tables are written lake.TABLE.
+-- mart:
+--   description: Revenue per day.
+--   refresh: "*/5 * * * *"      # at most this often (cron, UTC), and only if there was news
+--   key: [day]                  # checked before each refresh is published
+--   checks:
+--     - not_null: [revenue]
+SELECT CAST(o.ordered_at AS date) AS day, sum(o.total) AS revenue
+FROM lake.orders AS o
+GROUP BY CAST(o.ordered_at AS date)
+"""
 
 
 class CdcPipelineScaffolder(dg.Scaffolder[Any]):
     """Writes the folder of a new pipeline."""
 
     def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
-        """Write ``defs.yaml`` and an empty ``marts`` folder; refuses what it cannot do right."""
+        """Write ``defs.yaml`` and a ``marts`` folder with an example; refuses what it cannot do right."""
         if request.scaffold_format != "yaml" or request.append:
             raise ValueError(
                 "a CdcPipeline is a folder with its own defs.yaml: scaffold it as YAML, without --append"
@@ -65,4 +75,6 @@ class CdcPipelineScaffolder(dg.Scaffolder[Any]):
         if file.exists():
             raise FileExistsError(f"{file} exists already; choose another name or edit that file")
         file.write_text(TEMPLATE.substitute(name=name, type_name=request.type_name), encoding="utf-8")
-        (request.target_path / "marts").mkdir(exist_ok=True)
+        marts = request.target_path / "marts"
+        marts.mkdir(exist_ok=True)
+        (marts / "EXAMPLE.txt").write_text(MART_EXAMPLE, encoding="utf-8")

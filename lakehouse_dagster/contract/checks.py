@@ -11,9 +11,12 @@ from difflib import get_close_matches
 from typing import Final
 
 from lakehouse_dagster.contract.errors import ContractError
-from lakehouse_dagster.contract.marts import MartQuery, read_mart
+from lakehouse_dagster.contract.mart_checks import KEY_CHECK, PARTITION_CHECK
+from lakehouse_dagster.contract.mart_header import read_header, with_header_lines
+from lakehouse_dagster.contract.marts import MartQuery, read_check, read_mart
 from lakehouse_dagster.contract.model import Mart, Pipeline, Probe, Table, View
 from lakehouse_dagster.contract.names import (
+    PARTITIONS_SUFFIX,
     RESERVED_PIPELINES,
     SERVING_POSITION,
     column_name_problem,
@@ -29,9 +32,10 @@ _CRON_PART: Final = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?"
 
 @dataclass
 class Findings:
-    """What the checks found: problems, and the marts' queries as far as they are right."""
+    """What the checks found: problems, and the marts with their queries as far as they are right."""
 
     problems: list[ContractError] = field(default_factory=list)
+    marts: dict[str, Mart] = field(default_factory=dict)
     queries: dict[str, MartQuery] = field(default_factory=dict)
 
 
@@ -52,34 +56,13 @@ def check(
         ContractError(file, path, problem, fix) for path, problem, fix in _structure(pipeline, lock, folder)
     ]
     carried = _carried_schemas(pipeline, lock)
-    for number, mart in enumerate(pipeline.marts):
-        mart_file = f"{folder}/marts/{mart.name}.sql"
-        if mart.name not in marts_sql:
-            findings.problems.append(
-                ContractError(
-                    file,
-                    f"marts[{number}].name",
-                    f"{mart_file} does not exist",
-                    "write the mart's SELECT into it",
-                )
-            )
-            continue
-        try:
-            findings.queries[mart.name] = read_mart(marts_sql[mart.name], mart_file, carried)
-            if "doris" in mart.engines:
-                check_portable(marts_sql[mart.name], mart_file, carried)
-        except ContractError as error:
-            findings.problems += error.problems
-    named = {mart.name for mart in pipeline.marts}
-    findings.problems += [
-        ContractError(
-            f"{folder}/marts/{name}.sql",
-            "",
-            f"no mart of this name is in {file}",
-            f"add `- name: {name}` to marts, or remove the file",
-        )
-        for name in sorted(set(marts_sql) - named)
-    ]
+    tables = {table.name.casefold() for table in pipeline.tables}
+    for name, sql in marts_sql.items():
+        mart_file = f"{folder}/marts/{name}.sql"
+        found, problems = _read_mart(name, sql, mart_file, carried, tables)
+        findings.problems += problems
+        if found is not None:
+            findings.marts[name], findings.queries[name] = found
     return findings
 
 
@@ -106,8 +89,6 @@ def _structure(pipeline: Pipeline, lock: SchemaLock, folder: str) -> Iterator[Fi
     tables = {table.name: table for table in pipeline.tables}
     for number, view in enumerate(pipeline.views):
         yield from _view(f"views[{number}]", view, tables, lock)
-    for number, mart in enumerate(pipeline.marts):
-        yield from _mart(f"marts[{number}]", mart)
     if pipeline.probe is not None:
         yield from _probe(pipeline, pipeline.probe, lock)
 
@@ -116,7 +97,6 @@ def _duplicates(pipeline: Pipeline) -> Iterator[Finding]:
     groups: tuple[tuple[str, Iterable[str]], ...] = (
         ("tables", [table.name for table in pipeline.tables]),
         ("views", [view.name for view in pipeline.views]),
-        ("marts", [mart.name for mart in pipeline.marts]),
     )
     for group, names in groups:
         seen: dict[str, str] = {}
@@ -130,14 +110,6 @@ def _duplicates(pipeline: Pipeline) -> Iterator[Finding]:
                     "rename or remove one",
                 )
             seen[folded] = name
-    tables = {table.name.casefold() for table in pipeline.tables}
-    for number, mart in enumerate(pipeline.marts):
-        if mart.name.casefold() in tables:
-            yield (
-                f"marts[{number}].name",
-                f"{mart.name!r} is also the name of a table",
-                "give the mart another name",
-            )
 
 
 def _table(path: str, table: Table, lock: SchemaLock, pipeline: str) -> Iterator[Finding]:
@@ -370,22 +342,99 @@ def _couchdb_view(path: str, view: View, schema: TableSchema, served: set[str]) 
             )
 
 
-def _mart(path: str, mart: Mart) -> Iterator[Finding]:
+def _read_mart(
+    name: str, sql: str, file: str, schemas: Mapping[str, TableSchema], tables: Collection[str]
+) -> tuple[tuple[Mart, MartQuery] | None, list[ContractError]]:
+    """A mart with its query, if it has no problems; and its problems."""
+    problems: list[ContractError] = []
+    mart: Mart | None = None
+    query: MartQuery | None = None
+    try:
+        mart = read_header(name, sql, file)
+        problems += [ContractError(file, *finding) for finding in _mart(mart, tables)]
+    except ContractError as error:
+        problems += error.problems
+    try:
+        query = read_mart(sql, file, schemas, partition=mart.partition if mart else None)
+        if mart is not None and "doris" in mart.engines:
+            check_portable(sql, file, schemas)
+    except ContractError as error:
+        problems += error.problems
+    if mart is not None and query is not None:
+        problems += _promises(mart, query, file, schemas)
+    if mart is None or query is None or problems:
+        return None, list(with_header_lines(problems, sql))
+    return (mart, query), []
+
+
+def _mart(mart: Mart, tables: Collection[str]) -> Iterator[Finding]:
+    if mart.name.casefold() in tables:
+        yield ("", f"{mart.name!r} is also the name of a table", "give the mart's file another name")
     if mart.name.endswith(DORIS_NEXT) and "doris" in mart.engines:
         yield (
-            f"{path}.name",
+            "",
             f"{mart.name!r} ends with {DORIS_NEXT}, as views do that Doris is building",
-            "choose another name",
+            "give the mart's file another name",
+        )
+    if mart.name.endswith(PARTITIONS_SUFFIX):
+        yield (
+            "",
+            f"{mart.name!r} ends as the tables do in which marts keep what their partitions come from",
+            "give the mart's file another name",
         )
     parts = mart.refresh.split()
     if len(parts) != len(_CRON_RANGES) or not all(
         _cron_field(part, *allowed) for part, allowed in zip(parts, _CRON_RANGES, strict=True)
     ):
         yield (
-            f"{path}.refresh",
+            "refresh",
             f"{mart.refresh!r} is not a cron expression",
             'write five fields of numbers, such as "*/5 * * * *" (minute hour day month weekday)',
         )
+    for engine, times in Counter(mart.engines).items():
+        if times > 1:
+            yield ("engines", f"{engine} is named twice", "remove one")
+    names = Counter(check.called for check in mart.checks)
+    for number, check in enumerate(mart.checks):
+        if check.called in (KEY_CHECK, PARTITION_CHECK):
+            yield (
+                f"checks[{number}].name",
+                f"{check.called!r} is the name of the check that follows from {check.called}",
+                "give the check another name",
+            )
+        elif names[check.called] > 1:
+            yield (
+                f"checks[{number}]",
+                f"{names[check.called]} checks have the name {check.called!r}",
+                "give each a name of its own",
+            )
+
+
+def _promises(
+    mart: Mart, query: MartQuery, file: str, schemas: Mapping[str, TableSchema]
+) -> Iterator[ContractError]:
+    """What the key and the checks name that the mart's query does not return."""
+    columns = [column.name for column in query.columns]
+    named = [(f"key[{number}]", name) for number, name in enumerate(mart.key)]
+    for number, check in enumerate(mart.checks):
+        named += [(f"checks[{number}].{path}", name) for path, name in check.columns]
+    for path, name in named:
+        if name not in columns:
+            near = _near(name, columns)
+            yield ContractError(
+                file,
+                path,
+                f"{name!r} is not an output column",
+                f"did you mean {near!r}?" if near else f"name one of: {', '.join(columns)}",
+            )
+    if len(set(mart.key)) != len(mart.key):
+        yield ContractError(file, "key", "a column is named twice", "remove one")
+    for number, check in enumerate(mart.checks):
+        if check.no_rows is not None:
+            try:
+                read_check(check.no_rows, file, f"checks[{number}].no_rows", schemas, query.columns)
+            except ContractError as error:
+                yield from error.problems
 
 
 _PROBE_COLUMNS: Final = {

@@ -35,7 +35,8 @@ class Contract:
 
     ``lock`` is the one in force, which may be ahead of the folder's
     (:mod:`lakehouse_dagster.contract.applied`). ``stopped`` are tables that must not flow until a person has
-    approved how their source has changed, each with the reason.
+    approved how their source has changed, each with the reason. ``marts`` are what the files ``marts/*.sql``
+    say of themselves, by name.
     """
 
     folder: Path
@@ -43,6 +44,7 @@ class Contract:
     lock: SchemaLock
     queries: Mapping[str, MartQuery]
     stopped: Mapping[str, str] = field(default_factory=dict)
+    marts: tuple[Mart, ...] = ()
 
     @property
     def name(self) -> str:
@@ -73,11 +75,6 @@ class Contract:
     def views(self) -> tuple[View, ...]:
         """The serving views, in the order of the contract."""
         return self.pipeline.views
-
-    @property
-    def marts(self) -> tuple[Mart, ...]:
-        """The marts, in the order of the contract."""
-        return self.pipeline.marts
 
     @property
     def flowing(self) -> tuple[Table, ...]:

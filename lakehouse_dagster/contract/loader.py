@@ -8,15 +8,15 @@ from typing import Any, Final
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from lakehouse_dagster.contract import applied
 from lakehouse_dagster.contract.checks import check
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.errors import ContractError, ContractErrors
 from lakehouse_dagster.contract.model import Pipeline
+from lakehouse_dagster.contract.problems import pydantic_problem
 from lakehouse_dagster.contract.schema import LOCK_FILE, SchemaLock
-from lakehouse_dagster.contract.yaml_lines import field_path, line_of
+from lakehouse_dagster.contract.yaml_lines import line_of
 
 DEFS_FILE: Final = "defs.yaml"
 COMPONENT: Final = "lakehouse_dagster.CdcPipeline"
@@ -68,6 +68,7 @@ def load_contract(folder: Path, pipeline: Pipeline | None = None) -> Contract:
         pipeline=pipeline,
         lock=lock,
         queries=findings.queries,
+        marts=tuple(findings.marts.values()),
         stopped={table: why for table, why in found.stopped.items() if table in names},
     )
 
@@ -111,7 +112,7 @@ def read_pipeline(defs: Path) -> Pipeline:
     try:
         return Pipeline.model_validate(attributes)
     except ValidationError as error:
-        problems = [_pydantic_problem(detail, file) for detail in error.errors()]
+        problems = [pydantic_problem(detail, file, "a pipeline") for detail in error.errors()]
         raise ContractErrors(list(_with_lines(problems, defs, file))) from error
 
 
@@ -200,39 +201,6 @@ def _with_lines(problems: Iterable[ContractError], defs: Path, file: str) -> Ite
         if problem.line is None and problem.file == file:
             problem.line = locate(defs, problem.field)
         yield problem
-
-
-def _pydantic_problem(detail: ErrorDetails, file: str) -> ContractError:
-    path = field_path(
-        [part for part in detail["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
-    )
-    value = detail.get("input")
-    if isinstance(value, str) and "{{" in value:
-        return ContractError(
-            file,
-            path,
-            f"{value!r} is a template",
-            "write the value itself: a contract is read by more than Dagster",
-        )
-    match detail["type"]:
-        case "missing":
-            return ContractError(file, path, "is missing", "add it")
-        case "extra_forbidden":
-            return ContractError(
-                file, path, "is not a field of a pipeline", "remove it or correct its spelling"
-            )
-        case "string_pattern_mismatch":
-            return ContractError(file, path, f"{value!r} is not allowed", _pattern_fix(path))
-        case _:
-            return ContractError(file, path, detail["msg"], "correct the value")
-
-
-def _pattern_fix(path: str) -> str:
-    if path.endswith("owner"):
-        return "write team:name or an e-mail address"
-    if path == "source.database":
-        return "use a database whose name has only letters, digits, _ and - (topics cannot name others)"
-    return "use a lower-case letter followed by up to 47 lower-case letters, digits or underscores"
 
 
 def _collisions(contracts: Iterable[Contract]) -> Iterator[ContractError]:

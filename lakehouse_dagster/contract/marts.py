@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Final
 
@@ -16,12 +16,19 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, build_scope
 
 from lakehouse_dagster.contract.errors import ContractError
+from lakehouse_dagster.contract.incremental import NotIncremental, Partitioning, partitioning
+from lakehouse_dagster.contract.model import IDENTIFIER_PATTERN
 from lakehouse_dagster.contract.schema import TableSchema
 from lakehouse_dagster.contract.types import mapping
 
 DIALECT: Final = "trino"
 LAKE: Final = "lake"
 """Schema by which a mart's SQL names the lake's tables."""
+MART: Final = "mart"
+"""Table by which a mart's checks name the mart itself."""
+
+_OWN: Final = "_own"
+"""Where a check's SQL has the mart while it is checked."""
 
 AUDIT_TYPES: Final[dict[str, str]] = {
     "_position": "bigint",
@@ -57,11 +64,13 @@ class MartQuery:
         sql: The text as written.
         tables: Source tables it reads, sorted.
         columns: Its output columns in order.
+        partitioning: What its partitions come from, if it is partitioned.
     """
 
     sql: str
     tables: tuple[str, ...]
     columns: tuple[MartColumn, ...]
+    partitioning: Partitioning | None = None
 
 
 def parse_select(sql: str, file: str) -> exp.Query:
@@ -119,17 +128,24 @@ def _is_cte(table: exp.Table) -> bool:
     return False
 
 
-def read_mart(sql: str, file: str, schemas: Mapping[str, TableSchema]) -> MartQuery:
+def read_mart(
+    sql: str,
+    file: str,
+    schemas: Mapping[str, TableSchema],
+    *,
+    partition: str | None = None,
+) -> MartQuery:
     """Check a mart's SQL and derive what it reads and returns.
 
     Args:
         sql: The text of ``marts/<name>.sql``.
         file: How to name the file in errors.
         schemas: Schemas of the pipeline's tables, by name.
+        partition: The output column by which the mart is refreshed in parts.
 
     Raises:
-        ContractError: Not one SELECT, an unknown table or column, or unnamed, repeated or reserved output
-            columns.
+        ContractError: Not one SELECT, an unknown table or column, unnamed, repeated or reserved output
+            columns, or a partition by which it cannot be refreshed.
     """
     query = parse_select(sql, file)
     for table in lake_tables(query):
@@ -139,20 +155,9 @@ def read_mart(sql: str, file: str, schemas: Mapping[str, TableSchema]) -> MartQu
         raise ContractError(file, "", "reads no table of the lake", "select from lake.<table>")
     _check_outputs(query, file)
 
-    types = {name: {**_trino_types(schema), **AUDIT_TYPES} for name, schema in schemas.items()}
-    catalog: dict[str, object] = {LAKE: types}
-    try:
-        qualified = qualify(query.copy(), schema=catalog, dialect=DIALECT, quote_identifiers=False)
-    except OptimizeError as error:
-        message = _plain(error)
-        at = _AT.search(message)
-        raise ContractError(
-            file,
-            "",
-            message.splitlines()[0].rstrip("."),
-            _column_fix(message, types, tables),
-            int(at[1]) if at else None,
-        ) from error
+    lake = _lake_types(schemas)
+    catalog: dict[str, object] = {LAKE: lake}
+    qualified = _qualified(query, catalog, file, {name for table in tables for name in lake[table]})
     annotated = annotate_types(qualified, schema=catalog, dialect=DIALECT)
     scope = build_scope(annotated)
     columns = tuple(
@@ -170,10 +175,111 @@ def read_mart(sql: str, file: str, schemas: Mapping[str, TableSchema]) -> MartQu
             f"returns the column {repeated[0]} more than once",
             "give each output column its own name",
         )
-    return MartQuery(sql=sql, tables=tuple(tables), columns=columns)
+    parts = None if partition is None else _partitioning(qualified, columns, partition, file, schemas)
+    return MartQuery(sql=sql, tables=tuple(tables), columns=columns, partitioning=parts)
 
 
-def _check_table(table: exp.Table, file: str, schemas: Mapping[str, TableSchema]) -> None:
+def read_check(
+    sql: str, file: str, field: str, schemas: Mapping[str, TableSchema], columns: Iterable[MartColumn]
+) -> None:
+    """Check a SELECT that must return no rows: over ``mart`` and ``lake.<table>``.
+
+    Args:
+        sql: The SELECT.
+        file: How to name the mart's file in errors.
+        field: Path of the SELECT in the mart's header.
+        schemas: Schemas of the pipeline's tables, by name.
+        columns: The mart's output columns.
+
+    Raises:
+        ContractError: As `read_mart`, naming the field.
+    """
+    try:
+        query = parse_select(sql, file)
+        lake = _lake_types(schemas)
+        # What a function returns is not known, and no type at all would be a missing column to sqlglot.
+        own = {column.name: "varchar" if column.type == UNKNOWN else column.type for column in columns}
+        known = set(own)
+        for table in lake_tables(query):
+            if table.db or table.name != MART:
+                _check_table(table, file, schemas, also=f"{MART} or ")
+                known |= set(lake[table.name])
+            else:
+                table.set("db", exp.to_identifier(_OWN))
+        _qualified(query, {LAKE: lake, _OWN: {MART: own}}, file, known)
+    except ContractError as error:
+        # Its lines count from the field's.
+        raise ContractError(file, field, error.problem, error.fix) from error
+
+
+def _partitioning(
+    query: exp.Query,
+    columns: Iterable[MartColumn],
+    partition: str,
+    file: str,
+    schemas: Mapping[str, TableSchema],
+) -> Partitioning:
+    types = {column.name: column.type for column in columns}
+    if partition not in types:
+        raise ContractError(
+            file,
+            "partition",
+            f"{partition!r} is not an output column",
+            _nearest(partition, types, f"name one of: {', '.join(types)}"),
+        )
+    if types[partition] != "date":
+        kind = types[partition]
+        raise ContractError(
+            file,
+            "partition",
+            f"column {partition} is not known to be a DATE" + (f" but {kind}" if kind != UNKNOWN else ""),
+            f"return CAST(... AS date) AS {partition}",
+        )
+    if re.fullmatch(IDENTIFIER_PATTERN, partition) is None:
+        raise ContractError(
+            file,
+            "partition",
+            f"{partition!r} cannot be the name of a partition's column",
+            "name it with lower-case letters, digits and underscores",
+        )
+    try:
+        found = partitioning(query, partition)
+    except NotIncremental as error:
+        raise ContractError(
+            file, "partition", f"the mart cannot be refreshed by {partition}: {error}", error.fix
+        ) from error
+    # Trino knows no case of names, and sqlglot has folded them.
+    tables = {name.casefold(): name for name in schemas}
+    return replace(
+        found,
+        table=tables[found.table.casefold()],
+        others={tables[name.casefold()]: read for name, read in found.others.items()},
+    )
+
+
+def _lake_types(schemas: Mapping[str, TableSchema]) -> dict[str, dict[str, str]]:
+    return {name: {**_trino_types(schema), **AUDIT_TYPES} for name, schema in schemas.items()}
+
+
+def _qualified(query: exp.Query, catalog: Mapping[str, object], file: str, known: Iterable[str]) -> exp.Query:
+    """The query with every column's table named and every star spelt out."""
+    try:
+        found = qualify(query.copy(), schema=dict(catalog), dialect=DIALECT, quote_identifiers=False)
+    except OptimizeError as error:
+        message = _plain(error)
+        at = _AT.search(message)
+        raise ContractError(
+            file,
+            "",
+            message.splitlines()[0].rstrip("."),
+            _column_fix(message, sorted(known)),
+            int(at[1]) if at else None,
+        ) from error
+    assert isinstance(found, exp.Query)
+    return found
+
+
+def _check_table(table: exp.Table, file: str, schemas: Mapping[str, TableSchema], also: str = "") -> None:
     line = _line(table)
     if not isinstance(table.this, exp.Identifier):
         raise ContractError(
@@ -186,7 +292,11 @@ def _check_table(table: exp.Table, file: str, schemas: Mapping[str, TableSchema]
     shown = ".".join(part.name for part in table.parts)
     if table.catalog or table.db != LAKE:
         raise ContractError(
-            file, "", f"reads {shown}, which is not in the lake", f"name lake tables as {LAKE}.<table>", line
+            file,
+            "",
+            f"reads {shown}, which is not in the lake",
+            f"name {also}lake tables as {LAKE}.<table>",
+            line,
         )
     if table.name not in schemas:
         raise ContractError(
@@ -218,8 +328,14 @@ def _settled(projection: exp.Expr, scope: Scope | None) -> bool:
     """Whether the SQL alone settles a projection's type; a function's result type is the engine's to say."""
     value = projection.unalias()
     if isinstance(value, exp.Column):
-        return scope is not None and isinstance(scope.sources.get(value.table), exp.Table)
-    return isinstance(value, (exp.Cast, exp.Count, exp.CountIf))
+        source = None if scope is None else scope.sources.get(value.table)
+        if isinstance(source, Scope):
+            query = source.expression
+            if not isinstance(query, exp.Select):
+                return False
+            return any(item.alias_or_name == value.name and _settled(item, source) for item in query.selects)
+        return isinstance(source, exp.Table)
+    return isinstance(value, (exp.Cast, exp.Count, exp.CountIf, exp.Date, exp.TsOrDsToDate))
 
 
 def _type_name(projection: exp.Expr) -> str:
@@ -241,9 +357,8 @@ def _line(node: exp.Expr) -> int | None:
     return None
 
 
-def _column_fix(message: str, types: Mapping[str, Mapping[str, str]], tables: Iterable[str]) -> str:
+def _column_fix(message: str, known: Sequence[str]) -> str:
     quoted = re.search(r"'([^']+)'", message)
-    known = sorted({name for table in tables for name in types[table]})
     general = "use a column of the tables it reads: " + ", ".join(known)
     return _nearest(quoted[1].split(".")[-1].strip('"'), known, general) if quoted else general
 

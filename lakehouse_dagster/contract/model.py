@@ -6,11 +6,13 @@ or the marts' SQL is checked when the contract is loaded (:mod:`lakehouse_dagste
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from lakehouse_dagster.contract.evolution import SchemaPolicy, TableSchemaPolicy
+from lakehouse_dagster.contract.mart_checks import MartCheck, Text
 
 IDENTIFIER_PATTERN = r"^[a-z][a-z0-9_]{0,47}$"
 """Names the user chooses. 48 characters is what Cassandra allows for the name of a table."""
@@ -22,6 +24,14 @@ Identifier = Annotated[str, Field(pattern=IDENTIFIER_PATTERN)]
 Owner = Annotated[str, Field(pattern=OWNER_PATTERN)]
 ServingEngine = Literal["cassandra", "couchdb"]
 MartEngine = Literal["trino", "doris"]
+MartAutomation = Literal["on_news", "schedule", "by_hand"]
+
+MARTS_MOVED = "marts_moved"
+MARTS_MOVED_PROBLEM = "a mart is not listed here: its file says itself what it is"
+MARTS_MOVED_FIX = (
+    "remove marts, and begin each marts/NAME.sql with the comment `-- mart:` and the mart's fields below it, "
+    'such as `--   refresh: "*/5 * * * *"`'
+)
 
 
 class _Model(BaseModel):
@@ -91,11 +101,19 @@ class View(_Model):
 
 
 class Mart(_Model):
-    """A table computed from lake tables by the one SELECT in ``marts/<name>.sql``."""
+    """A table computed from lake tables by the one SELECT in ``marts/<name>.sql``.
+
+    What it says of itself stands in the header of that file (`lakehouse_dagster.contract.mart_header`).
+    """
 
     name: Identifier
-    description: str = ""
+    description: Text = ""
     owner: Owner | None = Field(default=None, description="Defaults to the pipeline's owner.")
+    automation: MartAutomation = Field(
+        default="on_news",
+        description="on_news: at a tick of refresh, if a table it reads has changed. schedule: at every "
+        "tick. by_hand: never by itself.",
+    )
     refresh: str = Field(
         default="*/5 * * * *", description="Cron expression (UTC): how often to refresh at most."
     )
@@ -108,6 +126,9 @@ class Mart(_Model):
     partition: str | None = Field(
         default=None,
         description="Output column of type DATE by which the mart is partitioned and refreshed in parts.",
+    )
+    checks: tuple[MartCheck, ...] = Field(
+        default=(), description="What must hold of its rows before they are published."
     )
 
 
@@ -156,7 +177,10 @@ class Retention(_Model):
 
 
 class Pipeline(_Model):
-    """One pipeline: a source database, the tables to copy, the views to serve and the marts to compute."""
+    """One pipeline: a source database, the tables to copy and the views to serve.
+
+    Its marts are the files ``marts/*.sql``, which say themselves what they are.
+    """
 
     name: Identifier
     owner: Owner
@@ -164,7 +188,6 @@ class Pipeline(_Model):
     source: Source
     tables: tuple[Table, ...] = Field(min_length=1)
     views: tuple[View, ...] = ()
-    marts: tuple[Mart, ...] = ()
     probe: Probe | None = Field(
         default=None, description="What measures the seconds from commit to readable, place by place."
     )
@@ -187,6 +210,13 @@ class Pipeline(_Model):
         description="What to do when the source's schema changes, by kind of change: apply it, hold it until "
         "a person approves, or ignore it.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_marts(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "marts" in data:
+            raise PydanticCustomError(MARTS_MOVED, f"marts: {MARTS_MOVED_PROBLEM}. Fix: {MARTS_MOVED_FIX}.")
+        return data
 
     @property
     def marts_schema(self) -> str:

@@ -17,6 +17,9 @@ EPOCH_FIELD: Final = "__source_epoch"
 QUARANTINE_TABLE: Final = "_quarantine"
 """Lake table of the records of a pipeline that could not be carried."""
 
+PARTITIONS_SUFFIX: Final = "__partitions"
+"""After the name of a partitioned mart: the table that tells what its partitions were computed from."""
+
 SERVING_POSITION: Final = "source_position"
 """Column or field of a serving view that holds the source position of a row's last change."""
 

@@ -1,4 +1,4 @@
-"""When a mart is refreshed: at most once per cron period, and only if the tables it reads had news."""
+"""When a mart is refreshed: by a cron expression, and usually only if the tables it reads had news."""
 
 from __future__ import annotations
 
@@ -30,3 +30,17 @@ def refresh_on_news(cron: str, timezone: str = "UTC") -> dg.AutomationCondition[
     return ((due | first) & readable & ~condition.in_progress()).with_label(
         f"refresh on news, at most by {cron}"
     )
+
+
+def refresh_at_ticks(cron: str, timezone: str = "UTC") -> dg.AutomationCondition[dg.AssetKey]:
+    """Return the condition: a tick of ``cron`` passed, news or not; none runs now, all it reads is there.
+
+    A tick that passes while a refresh runs is used after its end. A mart that was never built is built as
+    soon as all it reads is there.
+    """
+    condition = dg.AutomationCondition
+    tick = condition.cron_tick_passed(cron, timezone).since(condition.newly_requested())
+    readable = (~condition.any_deps_missing()).with_label("everything it reads is there")
+    first = (condition.missing() & readable).newly_true().with_label("can be built for the first time")
+    due = tick.with_label(f"cron tick ({cron}) not yet used")
+    return ((due | first) & readable & ~condition.in_progress()).with_label(f"refresh by {cron}")

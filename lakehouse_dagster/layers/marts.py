@@ -1,41 +1,61 @@
-"""Layer ``marts``: tables that Trino computes from the published lake; Dagster owns their refreshes."""
+"""Layer ``marts``: tables that Trino computes from the published lake; Dagster owns their refreshes.
+
+A refresh writes the mart on a Nessie branch, runs its checks there and merges it. The checks are asset
+checks, and one of severity ``error`` that fails leaves the published mart as it was.
+"""
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.mart_header import body
 from lakehouse_dagster.contract.model import Mart
 from lakehouse_dagster.engines.clients import ClientSource
 from lakehouse_dagster.layers import keys
-from lakehouse_dagster.layers.automation import refresh_on_news
+from lakehouse_dagster.layers.automation import refresh_at_ticks, refresh_on_news
 from lakehouse_dagster.layers.describe import asset_spec, column_lineage
 from lakehouse_dagster.lineage.columns import mart_columns
-from lakehouse_dagster.render.trino import mart_statements, mart_table
+from lakehouse_dagster.render.trino import CheckQuery, mart_checks
+
+if TYPE_CHECKING:
+    from lakehouse_dagster.governance.marts import MartRows
+    from lakehouse_dagster.governance.wap import Audit, Published
 
 LAYER = "marts"
 POOL = "trino"
-PREVIEW_ROWS = 10
+
+_SEVERITY: Final = {"error": dg.AssetCheckSeverity.ERROR, "warn": dg.AssetCheckSeverity.WARN}
+
+
+class Refresh(dg.Config):
+    """What a refresh computes beside what has changed. Dates are ISO, such as 2013-01-31, both included."""
+
+    everything: bool = False
+    first: str = ""
+    last: str = ""
 
 
 def mart_assets(contract: Contract) -> list[dg.AssetsDefinition]:
-    """Return one materializable asset per mart."""
-    return [_mart_asset(contract, mart) for mart in contract.marts]
+    """Return one materializable asset per mart that is kept in Trino."""
+    return [_mart_asset(contract, mart) for mart in contract.marts if "trino" in mart.engines]
 
 
 def mart_spec(contract: Contract, mart: Mart) -> dg.AssetSpec:
     """Return what Dagster shows of a mart."""
-    return asset_spec(
+    query = contract.queries[mart.name]
+    spec = asset_spec(
         contract,
         LAYER,
         keys.mart(contract.name, mart.name),
         description=(
             (mart.description + "\n\n" if mart.description else "")
-            + f"Computed in Trino from what Nessie shows on `main`; refreshed at most by `{mart.refresh}` "
-            "(UTC) and only "
-            "when the tables it reads have news.\n\n```sql\n" + contract.mart_sql(mart.name).strip() + "\n```"
+            + "Computed in Trino from what Nessie shows on `main`, checked on a branch, then published; "
+            + _said(mart)
+            + f"\n\n```sql\n{body(contract.mart_sql(mart.name))}\n```"
         ),
         kinds={"trino", "iceberg", "sql"},
         # Both: the tables for the lineage, the publication because readers see nothing newer than it.
@@ -45,33 +65,85 @@ def mart_spec(contract: Contract, mart: Mart) -> dg.AssetSpec:
         ],
         owner=mart.owner,
         columns=dg.TableSchema(
-            columns=[
-                dg.TableColumn(column.name, column.type) for column in contract.queries[mart.name].columns
-            ]
+            columns=[_column(mart, column.name, column.type) for column in query.columns],
         ),
         lineage=column_lineage(contract, LAYER, mart.name),
         metadata={"columns": column_table(contract, mart.name)},
         table_name=f"{contract.marts_schema}.{mart.name}",
         uri=f"trino://{contract.marts_schema}/{mart.name}",
         code=(contract.folder / "marts" / f"{mart.name}.sql",),
-    ).replace_attributes(automation_condition=refresh_on_news(mart.refresh))
+    )
+    return spec.replace_attributes(automation_condition=_automation(mart))
+
+
+def _said(mart: Mart) -> str:
+    by_partition = (
+        f" The days of `{mart.partition}` whose source has changed are computed anew, the others are kept; "
+        "the run's config asks for more."
+        if mart.partition
+        else ""
+    )
+    match mart.automation:
+        case "on_news":
+            when = f"refreshed at most by `{mart.refresh}` (UTC) and only when the tables it reads have news."
+        case "schedule":
+            when = f"refreshed by `{mart.refresh}` (UTC)."
+        case "by_hand":
+            when = "refreshed by hand only."
+    return when + by_partition
+
+
+def _automation(mart: Mart) -> dg.AutomationCondition[dg.AssetKey] | None:
+    match mart.automation:
+        case "on_news":
+            return refresh_on_news(mart.refresh)
+        case "schedule":
+            return refresh_at_ticks(mart.refresh)
+        case "by_hand":
+            return None
+
+
+def _column(mart: Mart, name: str, kind: str) -> dg.TableColumn:
+    never_null = {*mart.key, *([mart.partition] if mart.partition else [])}
+    for check in mart.checks:
+        if check.severity == "error" and check.not_null is not None:
+            never_null |= set(check.not_null)
+    of_key = [f"key column {mart.key.index(name) + 1} of {len(mart.key)}"] if name in mart.key else []
+    return dg.TableColumn(
+        name,
+        kind,
+        constraints=dg.TableColumnConstraints(
+            nullable=name not in never_null, unique=mart.key == (name,), other=of_key
+        ),
+    )
 
 
 def _mart_asset(contract: Contract, mart: Mart) -> dg.AssetsDefinition:
+    key = keys.mart(contract.name, mart.name)
+
     @dg.multi_asset(
         specs=[mart_spec(contract, mart)],
         name=f"{contract.name}_mart_{mart.name}",
+        check_specs=[_check_spec(key, check) for check in mart_checks(contract, mart.name)],
         pool=POOL,
         retry_policy=dg.RetryPolicy(
             max_retries=3, delay=3, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
         ),
     )
     def refresh(
-        context: dg.AssetExecutionContext, lakehouse: dg.ResourceParam[ClientSource]
-    ) -> dg.MaterializeResult[None]:
-        # Late: what tells of runs brings more with it than loading the definitions needs.
+        context: dg.AssetExecutionContext, config: Refresh, lakehouse: dg.ResourceParam[ClientSource]
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+        # Late: these bring their engines' clients, which loading the definitions does not need.
+        from lakehouse_dagster.governance.marts import Wanted, refresh_mart
+        from lakehouse_dagster.governance.wap import AuditFailed
         from lakehouse_dagster.lineage.marts import mart_run
 
+        first, last = _day("first", config.first), _day("last", config.last)
+        if mart.partition is None and (first or last):
+            raise dg.Failure(
+                f"{mart.name} has no partitions, so it is always computed whole; leave out first and last",
+                allow_retries=False,
+            )
         started = time.monotonic()
         with (
             lakehouse.clients() as clients,
@@ -83,37 +155,34 @@ def _mart_asset(contract: Contract, mart: Mart) -> dg.AssetsDefinition:
                 dagster_job=context.job_name,
             ) as run,
         ):
-            read = clients.nessie.get_reference("main").hash
-            run.read(read)
-            catalog = clients.trino.catalog
-            for statement in mart_statements(contract, mart.name, catalog):
-                context.log.info(statement)
-                clients.trino.execute(statement)
-            seconds = time.monotonic() - started
-            # Names come quoted from the contract, never from outside.
-            table = mart_table(contract, mart.name, catalog)
-            sample = clients.trino.execute(f"SELECT * FROM {table} LIMIT {PREVIEW_ROWS}")  # noqa: S608
-            rows = clients.trino.scalar(f"SELECT count(*) FROM {table}")  # noqa: S608
+            try:
+                done = refresh_mart(
+                    contract,
+                    mart.name,
+                    clients,
+                    run_id=context.run_id,
+                    wanted=Wanted(config.everything, first, last),
+                    log=context.log.info,
+                )
+            except AuditFailed as error:
+                yield from _check_results(key, error.audits)
+                # Trying again would give the same answer.
+                raise dg.Failure(
+                    f"{error}; readers keep the version before",
+                    metadata={audit.name: _failing(audit) for audit in error.audits if audit.blocks},
+                    allow_retries=False,
+                ) from error
+            run.read(done.read)
+            rows = done.written
             run.wrote(
-                nessie_hash=clients.nessie.get_reference("main").hash,
-                rows=int(rows),
-                columns=dict(zip(sample.columns, sample.types, strict=True)),
+                nessie_hash=done.hash,
+                rows=rows.rows,
+                columns=dict(zip(rows.columns, rows.types, strict=True)),
             )
-        return dg.MaterializeResult(
-            metadata={
-                "dagster/row_count": int(rows),
-                "preview": dg.MetadataValue.md(markdown_table(sample.columns, sample.rows)),
-                "nessie_hash": read,
-                "seconds": round(seconds, 2),
-                "dagster/column_lineage": column_lineage(contract, LAYER, mart.name),
-                "dagster/column_schema": dg.TableSchema(
-                    columns=[
-                        dg.TableColumn(name, kind)
-                        for name, kind in zip(sample.columns, sample.types, strict=True)
-                    ]
-                ),
-            }
-        )
+        metadata = _metadata(mart, done, time.monotonic() - started)
+        metadata["dagster/column_lineage"] = column_lineage(contract, LAYER, mart.name)
+        yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+        yield from _check_results(key, done.audits)
 
     return refresh
 
@@ -132,6 +201,60 @@ def column_table(contract: Contract, mart: str) -> dg.MarkdownMetadataValue:
         for column in mart_columns(contract, mart)
     ]
     return dg.MetadataValue.md(markdown_table(("column", "computed as", "from columns of the lake"), rows))
+
+
+def _day(name: str, text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise dg.Failure(
+            f"{name} is {text!r}, which is no date; write it as 2013-01-31", allow_retries=False
+        ) from error
+
+
+def _check_spec(key: dg.AssetKey, check: CheckQuery) -> dg.AssetCheckSpec:
+    blocking = check.severity == "error"
+    return dg.AssetCheckSpec(
+        check.name,
+        asset=key,
+        description=f"{check.description} "
+        + ("A mart that fails it is not published." if blocking else "A mart that fails it is published."),
+        blocking=blocking,
+    )
+
+
+def _check_results(key: dg.AssetKey, audits: Sequence["Audit"]) -> Iterator[dg.AssetCheckResult]:
+    for audit in audits:
+        yield dg.AssetCheckResult(
+            asset_key=key,
+            check_name=audit.name,
+            passed=audit.passed,
+            severity=_SEVERITY[audit.severity],
+            description=None if audit.passed else f"{audit.failing} rows: {audit.description}",
+            metadata={"failing rows": audit.failing, **({} if audit.passed else {"sample": _failing(audit)})},
+        )
+
+
+def _failing(audit: "Audit") -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(markdown_table(audit.columns, audit.sample))
+
+
+def _metadata(mart: Mart, done: "Published[MartRows]", seconds: float) -> dict[str, Any]:
+    rows, plan = done.written, done.written.plan
+    told = {
+        "dagster/row_count": rows.rows,
+        "preview": dg.MetadataValue.md(markdown_table(rows.columns, rows.sample)),
+        "nessie_hash": done.read,
+        "published_as": done.hash or "nothing to publish: no source has changed",
+        "seconds": round(seconds, 2),
+        "dagster/column_schema": dg.TableSchema(
+            columns=[_column(mart, name, kind) for name, kind in zip(rows.columns, rows.types, strict=True)]
+        ),
+    }
+    if plan is not None:
+        told["partitions_computed"] = len(plan.days)
+        told["computed_because"] = plan.reason
+    return told
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -46,9 +46,21 @@ def artefacts(
     if databases:
         texts["couchdb.json"] = _json([asdict(database) for database in databases])
     for mart in contract.marts:
-        texts[f"marts/{mart.name}.trino.sql"] = _statements(trino.mart_statements(contract, mart.name))
+        if "trino" in mart.engines:
+            texts[f"marts/{mart.name}.trino.sql"] = _mart(contract, mart.name)
     texts |= doris.artefacts(contract)
     return texts
+
+
+def _mart(contract: Contract, mart: str) -> str:
+    """How a mart is built, what tells which of its partitions to build again, and its checks."""
+    text = _statements(trino.mart_statements(contract, mart))
+    if contract.mart(mart).partition:
+        asked = [trino.partitions_now(contract, mart), trino.other_tables_now(contract, mart)]
+        text += "\n-- what its partitions are computed from\n" + _statements(sql for sql in asked if sql)
+    for check in trino.mart_checks(contract, mart):
+        text += f"\n-- check {check.name} ({check.severity}): returns no rows\n" + _statements([check.sql])
+    return text
 
 
 def script_sql(script: FlinkScript) -> str:

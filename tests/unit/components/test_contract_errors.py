@@ -15,6 +15,7 @@ from dagster.components.testing import DefsFolderSandbox, create_defs_folder_san
 import lakehouse_dagster
 from lakehouse_dagster.components.resources import LakehouseResource
 from lakehouse_dagster.contract.loader import DEFS_ROOT
+from lakehouse_dagster.contract.mart_header import read_header
 
 Attributes = dict[str, Any]
 
@@ -89,10 +90,6 @@ CASES: dict[str, tuple[Any, tuple[str, ...]]] = {
         set_path("source", "database", value="airways"),
         ("defs.yaml", "source.database", "airline", "Fix:"),
     ),
-    "mart without SQL": (
-        lambda attributes: attributes["marts"].append({"name": "nothing"}),
-        ("defs.yaml", "marts[1].name", "nothing.sql", "Fix:"),
-    ),
 }
 
 
@@ -140,6 +137,25 @@ def test_an_uncarryable_type_is_refused(sandbox: DefsFolderSandbox) -> None:
     assert "Fix:" in told
 
 
+def test_marts_in_defs_yaml_are_told_to_move(sandbox: DefsFolderSandbox) -> None:
+    change(sandbox, lambda attributes: attributes.update(marts=[{"name": "delays"}]))
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        load(sandbox)
+    told = message(caught.value)
+    for part in ("defs.yaml", "marts: a mart is not listed here", "Fix:", "`-- mart:`"):
+        assert part in told
+
+
+def test_a_marts_header_is_checked_too(sandbox: DefsFolderSandbox) -> None:
+    file = sandbox.defs_folder_path / "flights" / "marts" / "route_league_table.sql"
+    file.write_text(file.read_text().replace("key: [origin, dest]", "key: [origin, destt]"))
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        load(sandbox)
+    told = message(caught.value)
+    for part in ("route_league_table.sql", "key[1]", "destt", "did you mean 'dest'?"):
+        assert part in told
+
+
 def test_a_missing_lock_tells_how_to_make_it(sandbox: DefsFolderSandbox) -> None:
     (sandbox.defs_folder_path / "flights" / "schema.lock.json").unlink()
     with pytest.raises(Exception) as caught:  # noqa: PT011
@@ -153,7 +169,8 @@ def test_a_scaffolded_pipeline_is_well_formed_and_asks_for_its_lock(tmp_path: Pa
         text = (folder / "defs.yaml").read_text()
         assert "name: shop" in text
         assert "#" in text
-        assert (folder / "marts").is_dir()
+        example = folder / "marts" / "EXAMPLE.txt"
+        assert read_header("example", example.read_text(), str(example)).key == ("day",)
         with pytest.raises(Exception) as caught:  # noqa: PT011
             load(sandbox)
         assert "lakehouse lock" in message(caught.value)

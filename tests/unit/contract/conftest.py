@@ -69,7 +69,6 @@ def orders_attributes() -> dict[str, Any]:
             },
             {"name": "order_documents", "engine": "couchdb", "table": "orders"},
         ],
-        "marts": [{"name": "sales"}],
     }
 
 

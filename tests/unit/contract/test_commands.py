@@ -38,4 +38,4 @@ def test_wrong_names_say_what_there_is(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_check_sums_up(capsys: pytest.CaptureFixture[str]) -> None:
     commands.check_command()
-    assert "flights: 6 tables, 4 views, 1 marts" in capsys.readouterr().out
+    assert "flights: 6 tables, 4 views, 5 marts" in capsys.readouterr().out

@@ -25,6 +25,13 @@ Problems = Callable[..., tuple[ContractError, ...]]
 Attributes = dict[str, Any]
 
 
+SALES = "SELECT shop, sum(total) AS total FROM lake.orders GROUP BY shop"
+
+
+def refreshed(cron: str) -> str:
+    return f'-- mart:\n--   refresh: "{cron}"\n{SALES}'
+
+
 def only(problems: tuple[ContractError, ...]) -> ContractError:
     assert len(problems) == 1, "\n".join(map(str, problems))
     return problems[0]
@@ -79,23 +86,27 @@ def test_all_problems_are_reported_at_once_with_their_lines(
 ) -> None:
     attributes["tables"].append({"name": "ordres"})
     attributes["views"][0]["clustering_key"] = ["placed"]
-    attributes["marts"][0]["refresh"] = "often"
-    found = problems(attributes)
+    sql = f"-- mart:\n--   owner: team:sales\n--   refresh: often\n--   key: [shopp]\n{SALES}"
+    found = problems(attributes, marts={"sales": sql})
     assert [problem.field for problem in found] == [
         "tables[2].name",
         "views[0].clustering_key[0]",
         "views[0].clustering_key",
-        "marts[0].refresh",
+        "refresh",
+        "key[0]",
     ]
     text = (tmp_path / "orders" / "defs.yaml").read_text().splitlines()
-    for problem in found:
+    for problem in found[:3]:
         assert problem.file.endswith("orders/defs.yaml")
         assert problem.line is not None
     assert "ordres" in text[(found[0].line or 0) - 1]
     assert "placed" in text[(found[1].line or 0) - 1]
-    assert "refresh" in text[(found[3].line or 0) - 1]
+    for problem, line in zip(found[3:], (3, 4), strict=True):
+        assert problem.file.endswith("orders/marts/sales.sql")
+        assert problem.line == line
+    assert "did you mean 'shop'?" in found[4].fix
     shown = str(ContractErrors(found))
-    assert shown.startswith("4 problems in the contract:")
+    assert shown.startswith("5 problems in the contract:")
     assert "did you mean 'orders'?" in shown
     assert "did you mean 'placed_at'?" in shown
 
@@ -277,14 +288,13 @@ def test_columns_that_collide_or_cannot_be_quoted_are_refused(
 def test_duplicate_names(problems: Problems, attributes: Attributes) -> None:
     attributes["tables"].append({"name": "orders"})
     attributes["views"].append(attributes["views"][1])
-    attributes["marts"] += [{"name": "sales"}, {"name": "shops"}]
     found = problems(attributes, marts=dict.fromkeys(("sales", "shops"), "SELECT id FROM lake.orders"))
     assert [(each.field, each.problem) for each in found] == [
         ("tables[2].name", "the name 'orders' is used twice in tables"),
         ("views[2].name", "the name 'order_documents' is used twice in views"),
-        ("marts[1].name", "the name 'sales' is used twice in marts"),
-        ("marts[2].name", "'shops' is also the name of a table"),
+        ("", "'shops' is also the name of a table"),
     ]
+    assert found[2].file.endswith("marts/shops.sql")
 
 
 @pytest.mark.parametrize(
@@ -293,7 +303,6 @@ def test_duplicate_names(problems: Problems, attributes: Attributes) -> None:
         (("name",), "Orders", "name", "lower-case"),
         (("name",), "orders; DROP TABLE x", "name", "lower-case"),
         (("views", 0, "name"), "a`b", "views[0].name", "lower-case"),
-        (("marts", 0, "name"), "../secrets", "marts[0].name", "lower-case"),
         (("views", 0, "engine"), "redis", "views[0].engine", "correct"),
         (("source", "database"), "a.b", "source.database", "letters, digits"),
         (("owner",), "sales", "owner", "team:name"),
@@ -327,21 +336,23 @@ def test_wrong_fields_are_named(
     "cron", ["* * * *", "60 * * * *", "*/0 * * * *", "5-1 * * * *", "a b c d e", "@daily"]
 )
 def test_wrong_cron(problems: Problems, attributes: Attributes, cron: str) -> None:
-    attributes["marts"][0]["refresh"] = cron
-    assert only(problems(attributes)).field == "marts[0].refresh"
+    assert only(problems(attributes, marts={"sales": refreshed(cron)})).field == "refresh"
 
 
 @pytest.mark.parametrize("cron", ["* * * * *", "*/5 0-6,22 1 1-12/2 0,7"])
 def test_right_cron(write: Write, attributes: Attributes, cron: str) -> None:
-    attributes["marts"][0]["refresh"] = cron
-    load_contract(write(attributes))
+    assert load_contract(write(attributes, marts={"sales": refreshed(cron)})).mart("sales").refresh == cron
 
 
-def test_mart_files_and_names_must_agree(problems: Problems, attributes: Attributes) -> None:
-    found = problems(attributes, marts={"sale": "SELECT id FROM lake.orders"})
-    assert [each.file.rsplit("/", 1)[-1] for each in found] == ["defs.yaml", "sale.sql"]
-    assert "marts/sales.sql does not exist" in found[0].problem
-    assert "no mart of this name" in found[1].problem
+def test_marts_in_defs_yaml_are_told_to_move(write: Write, attributes: Attributes) -> None:
+    folder = write({**attributes, "marts": [{"name": "sales", "refresh": "*/5 * * * *"}]})
+    with pytest.raises(ContractError) as caught:
+        load_contract(folder)
+    problem = only(caught.value.problems)
+    assert problem.file.endswith("defs.yaml")
+    assert problem.field == "marts"
+    assert "marts:" in (folder / "defs.yaml").read_text().splitlines()[(problem.line or 0) - 1]
+    assert "`-- mart:`" in problem.fix
 
 
 def test_lock_of_another_database(problems: Problems, attributes: Attributes) -> None:

@@ -73,7 +73,6 @@ def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
             },
             {"name": "documents", "engine": "couchdb", "table": "orders", "columns": ["id", "size"]},
         ],
-        "marts": [{"name": name} for name in MARTS],
     }
     (folder / "defs.yaml").write_text(yaml.safe_dump({"type": COMPONENT, "attributes": attributes}))
     (folder / "marts").mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +27,8 @@ from lakehouse_dagster.contract import (
     TableSchema,
     View,
 )
+from lakehouse_dagster.contract.incremental import Partitioning
+from lakehouse_dagster.contract.mart_checks import Accepted, MartCheck, Range
 from lakehouse_dagster.contract.marts import MartQuery
 from lakehouse_dagster.contract.names import column_name_problem, table_name_problem
 from lakehouse_dagster.render import cassandra, flink_sql, mysql, proof, quoting, trino
@@ -115,14 +118,27 @@ def contract(table: str, column: str, text: str) -> Contract:
             ),
             View(name="w", engine="couchdb", table=table, description=text),
         ),
-        marts=(Mart(name="m", description=text),),
+    )
+    mart = Mart(
+        name="m",
+        description=text,
+        key=(column,),
+        partition="day",
+        checks=(
+            MartCheck(not_null=(column,)),
+            MartCheck(unique=(column,)),
+            MartCheck(range=Range(column=column, min=text, max=text)),
+            MartCheck(accepted=Accepted(column=column, values=(text,))),
+        ),
     )
     sql = f"SELECT {quoting.double(column)} AS {quoting.double(column)} FROM lake.{quoting.double(table)}"
+    parts = Partitioning(table, quoting.double(column), (column,), {table: (column,)})
     return Contract(
         folder=Path(),
         pipeline=pipeline,
         lock=SchemaLock(database="d", tables={table: schema}),
-        queries={"m": MartQuery(sql=sql, tables=(table,), columns=())},
+        queries={"m": MartQuery(sql=sql, tables=(table,), columns=(), partitioning=parts)},
+        marts=(mart,),
     )
 
 
@@ -130,6 +146,17 @@ def flink_statements(made: Contract) -> Iterator[str]:
     for script in (*flink_sql.scripts(made), proof.proof_script(made, "s3://lake/proof/x")):
         yield from script.statements
         yield from script.inserts
+
+
+def mart_sql(made: Contract, text: str) -> Iterator[str]:
+    yield from trino.mart_statements(made, "m")
+    yield trino.mart_insert(made, "m", [date(2013, 1, 1), None])
+    yield trino.mart_delete(made, "m", [date(2013, 1, 1), None])
+    yield trino.partitions_now(made, "m")
+    yield trino.other_tables_now(made, "m") or ""
+    yield trino.partitions_create(made, "m", [(None, 1, text)], text)
+    yield trino.partitions_insert(made, "m", [(None, 1, text)])
+    yield from (check.sql for check in trino.mart_checks(made, "m"))
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.filter_too_much])
@@ -158,7 +185,7 @@ def test_hostile_names_never_change_a_statement(table: str, column: str, text: s
         assert kinds(Backticks, theirs) == kinds(Backticks, ours)
     for ours, theirs in (
         *zip(cassandra.statements(plain), cassandra.statements(hostile), strict=True),
-        *zip(trino.mart_statements(plain, "m"), trino.mart_statements(hostile, "m"), strict=True),
+        *zip(mart_sql(plain, "d"), mart_sql(hostile, text), strict=True),
     ):
         assert kinds(Trino, theirs) == kinds(Trino, ours)
 

@@ -1,4 +1,22 @@
--- Departure delays of each airline by hour of scheduled departure (UTC).
+-- mart:
+--   description: Departure delays of each airline by hour of scheduled departure (UTC).
+--   owner: team:operations
+--   engines: [trino, doris]
+--   refresh: "*/5 * * * *"
+--   key: [carrier, scheduled_hour]
+--   checks:
+--     - rows: {min: 1}
+--     - range: {column: share_delayed_over_15_minutes, min: 0, max: 1}
+--     - name: no_flight_is_lost
+--       description: The flights of all hours are the flights of the lake.
+--       no_rows: >
+--         SELECT m.flights, f.flights AS in_the_lake
+--         FROM (SELECT sum(flights) AS flights FROM mart) AS m
+--         CROSS JOIN (SELECT count(*) AS flights FROM lake.flights) AS f
+--         WHERE m.flights <> f.flights
+--     - name: airline_is_known
+--       severity: warn
+--       not_null: [airline]
 SELECT
     f.carrier,
     a.name AS airline,
