@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, cast
@@ -63,6 +63,13 @@ class PaimonSchema:
     id: int
     columns: tuple[tuple[str, str], ...]
     primary_keys: tuple[str, ...]
+    partition_keys: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def buckets(self) -> int:
+        """Buckets of a partition; -1 where Paimon decides."""
+        return int(self.options.get("bucket", -1))
 
 
 @dataclass(frozen=True)
@@ -345,6 +352,8 @@ def parse_schema(raw: bytes) -> PaimonSchema:
         id=content["id"],
         columns=tuple((field["name"], _type(field["type"])) for field in content["fields"]),
         primary_keys=tuple(content["primaryKeys"]),
+        partition_keys=tuple(content.get("partitionKeys") or ()),
+        options=content.get("options") or {},
     )
 
 
