@@ -93,6 +93,21 @@ class IcebergState:
     last_updated_ms: int
     metadata: dict[str, Any]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that a reader sees."""
+        return tuple(_field_ids(self.metadata, self.schema_id))
+
+    @property
+    def table_uuid(self) -> str | None:
+        """Identity of the table's line of versions; Paimon begins another where it cannot continue one."""
+        return self.metadata.get("table-uuid")
+
+    @property
+    def table_location(self) -> str | None:
+        """The table's folder as the metadata itself names it."""
+        return self.metadata.get("location")
+
 
 @dataclass(frozen=True)
 class ColumnBounds:
@@ -247,25 +262,23 @@ class PaimonTables:
             self.engine, f"{folder}: version-hint.text names metadata that does not exist ({attempts} reads)"
         )
 
-    def bounds(
-        self, state: IcebergState, *, position: str = "_position", committed_at: str = "_committed_at"
-    ) -> ColumnBounds:
-        """Greatest position and commit time of the rows in an Iceberg snapshot, from its manifests.
+    def iceberg_at(self, database: str, table: str, version: int) -> IcebergState | None:
+        """The Iceberg metadata of one version, None when it does not exist or has expired."""
+        location = f"{self.location(database, table)}/metadata/v{version}.metadata.json"
+        raw = self.store.get(location)
+        return None if raw is None else parse_iceberg(raw, version, location)
 
-        Reads one small object per manifest with live files. Give the state right after `iceberg`: older
-        manifests expire.
+    def data_files(self, state: IcebergState) -> Iterator[dict[str, Any]]:
+        """What the manifests of an Iceberg snapshot say of each data file that a reader reads.
+
+        Reads the list of manifests and one small object per manifest with live files. EngineError naming the
+        object when one is not there: older ones expire.
         """
         # fastavro is only needed here; importing it late keeps a plain reader of snapshots small.
         import fastavro
 
-        fields = _field_ids(state.metadata, state.schema_id)
-        ids = {name: fields[name] for name in (position, committed_at) if name in fields}
-        greatest: dict[str, int] = {}
-        rows = size = 0
         manifests = _current_snapshot(state.metadata)
         path = manifests.get("manifest-list") if manifests else None
-        if not path or not ids:
-            return ColumnBounds(None, None)
 
         def records(location: str) -> Iterator[dict[str, Any]]:
             raw = self._required(location)
@@ -274,20 +287,36 @@ class PaimonTables:
             except ValueError as error:
                 raise EngineError(self.engine, f"{location} cannot be read: {error}") from error
 
-        for entry in records(path):
+        for entry in records(path) if path else ():
             if not entry.get("added_files_count", 1) and not entry.get("existing_files_count", 1):
                 continue  # lists deleted files only
             for item in records(entry["manifest_path"]):
-                if item["status"] == 2:  # a deleted file
-                    continue
-                rows += item["data_file"]["record_count"]
-                size += item["data_file"]["file_size_in_bytes"]
-                upper = {pair["key"]: pair["value"] for pair in item["data_file"].get("upper_bounds") or []}
-                for name, field_id in ids.items():
-                    value = upper.get(field_id)
-                    if value is not None and len(value) == 8:
-                        number = int.from_bytes(value, "little", signed=True)
-                        greatest[name] = max(number, greatest.get(name, number))
+                if item["status"] != 2:  # a deleted file
+                    yield item["data_file"]
+
+    def bounds(
+        self, state: IcebergState, *, position: str = "_position", committed_at: str = "_committed_at"
+    ) -> ColumnBounds:
+        """Greatest position and commit time of the rows in an Iceberg snapshot, from its manifests.
+
+        Reads one small object per manifest with live files. Give the state right after `iceberg`: older
+        manifests expire.
+        """
+        fields = _field_ids(state.metadata, state.schema_id)
+        ids = {name: fields[name] for name in (position, committed_at) if name in fields}
+        greatest: dict[str, int] = {}
+        rows = size = 0
+        if not ids:
+            return ColumnBounds(None, None)
+        for file in self.data_files(state):
+            rows += file["record_count"]
+            size += file["file_size_in_bytes"]
+            upper = {pair["key"]: pair["value"] for pair in file.get("upper_bounds") or []}
+            for name, field_id in ids.items():
+                value = upper.get(field_id)
+                if value is not None and len(value) == 8:
+                    number = int.from_bytes(value, "little", signed=True)
+                    greatest[name] = max(number, greatest.get(name, number))
         micros = greatest.get(committed_at)
         return ColumnBounds(
             position=greatest.get(position),

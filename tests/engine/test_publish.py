@@ -6,8 +6,6 @@ a publication can be brought about on purpose; the end-to-end tests publish what
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 import threading
 import time
@@ -17,12 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fastavro
 import pytest
 
-from lakehouse_dagster.contract.contract import Contract
-from lakehouse_dagster.contract.model import Pipeline, Source, Table
-from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.engines.errors import ConflictError, EngineError, EngineUnavailable
@@ -31,116 +25,9 @@ from lakehouse_dagster.engines.postgres import PostgresClient
 from lakehouse_dagster.governance import publisher as module
 from lakehouse_dagster.governance.hold import HoldStore, PublicationHeldError
 from lakehouse_dagster.governance.publisher import Publisher, PublisherState, follow
+from tests.engine.handmade_lake import Lake
 
 pytestmark = pytest.mark.engine
-
-MANIFEST_LIST = {
-    "type": "record",
-    "name": "manifest_file",
-    "fields": [{"name": "manifest_path", "type": "string", "field-id": 500}],
-}
-BOUND = {
-    "type": "record",
-    "name": "bound",
-    "fields": [{"name": "key", "type": "int"}, {"name": "value", "type": "bytes"}],
-}
-MANIFEST = {
-    "type": "record",
-    "name": "manifest_entry",
-    "fields": [
-        {"name": "status", "type": "int"},
-        {
-            "name": "data_file",
-            "type": {
-                "type": "record",
-                "name": "data_file",
-                "fields": [
-                    {"name": "record_count", "type": "long"},
-                    {"name": "file_size_in_bytes", "type": "long"},
-                    {"name": "upper_bounds", "type": ["null", {"type": "array", "items": BOUND}]},
-                ],
-            },
-        },
-    ],
-}
-
-
-def avro(schema: Any, records: list[dict[str, Any]]) -> bytes:
-    raw = io.BytesIO()
-    fastavro.writer(raw, schema, records)
-    return raw.getvalue()
-
-
-class Lake:
-    """Tables of one pipeline as Paimon would leave them, written by hand."""
-
-    def __init__(self, clients: Clients) -> None:
-        self.name = f"zz_{uuid.uuid4().hex[:8]}"
-        self.clients = clients
-        column = Column(name="id", mysql_type="int", nullable=False, position=1)
-        tables = {t: TableSchema(name=t, columns=(column,), primary_key=("id",)) for t in ("a", "b")}
-        self.contract = Contract(
-            folder=Path("/nonexistent"),
-            pipeline=Pipeline(
-                name=self.name,
-                owner="team:test",
-                source=Source(database="airline"),
-                tables=(Table(name="a"), Table(name="b")),
-            ),
-            lock=SchemaLock(database="airline", tables=tables),
-            queries={},
-        )
-
-    def folder(self, table: str) -> str:
-        return f"{self.clients.paimon.location(self.name, table)}/metadata"
-
-    def write(self, table: str, version: int, *, hint: bool = True, metadata: bool = True) -> None:
-        """Write version N of a table; its newest row has position 1000 * N."""
-        store, folder = self.clients.store, self.folder(table)
-        bounds = [
-            {"key": 1, "value": (1000 * version).to_bytes(8, "little", signed=True)},
-            {"key": 2, "value": (1_357_000_000_000_000 + version).to_bytes(8, "little", signed=True)},
-        ]
-        files = [
-            {
-                "status": status,
-                "data_file": {"record_count": 15, "file_size_in_bytes": 10, "upper_bounds": upper},
-            }
-            for status, upper in ((1, bounds), (0, None), (2, [{"key": 1, "value": b"\x7f" * 8}]))
-        ]
-        store.put(f"{folder}/manifest-{version}.avro", avro(MANIFEST, files))
-        store.put(
-            f"{folder}/snap-{version}.avro",
-            avro(MANIFEST_LIST, [{"manifest_path": f"{folder}/manifest-{version}.avro"}]),
-        )
-        fields = [("id", 0), ("_position", 1), ("_committed_at", 2)]
-        body = {
-            "format-version": 2,
-            "last-updated-ms": 1_700_000_000_000 + version,
-            "current-schema-id": 0,
-            "schemas": [{"schema-id": 0, "fields": [{"name": n, "id": i} for n, i in fields]}],
-            "default-spec-id": 0,
-            "default-sort-order-id": 0,
-            "current-snapshot-id": version,
-            "snapshots": [
-                {
-                    "snapshot-id": version,
-                    "manifest-list": f"{folder}/snap-{version}.avro",
-                    "summary": {"total-records": str(10 * version), "total-files-size": "1234"},
-                }
-            ],
-        }
-        if metadata:
-            store.put(f"{folder}/v{version}.metadata.json", json.dumps(body).encode())
-        if hint:
-            store.put(f"{folder}/version-hint.text", str(version).encode())
-
-    def shown(self, branch: str) -> dict[str, int]:
-        """Snapshot id per table that the branch shows."""
-        keys = [(self.name, table.name) for table in self.contract.tables]
-        reference = self.clients.nessie.get_reference(branch)
-        found = self.clients.nessie.get_tables(keys, reference)
-        return {key[1]: table.snapshot_id for key, table in found.items()}
 
 
 @pytest.fixture
