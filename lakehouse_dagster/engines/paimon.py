@@ -325,6 +325,20 @@ class PaimonTables:
             bytes=size,
         )
 
+    def complete(self, database: str, table: str, state: IcebergState, rows: int | None = None) -> bool:
+        """Whether an Iceberg reader of this version gets all that the lake table had then.
+
+        Paimon counts the rows of all files, a reader gets those of files that are compacted in full; where
+        both are as many, there is no other file. ``rows`` are those that a reader gets, read from the manifests
+        if left out. A version whose Paimon snapshot has expired counts as complete: nothing says otherwise.
+        """
+        snapshot = self.snapshot(database, table, state.snapshot_id)
+        if snapshot is None:
+            return True
+        if rows is None:
+            rows = sum(file["record_count"] for file in self.data_files(state))
+        return bool(snapshot.total_records == rows)
+
     def added_max(self, database: str, table: str, snapshot: PaimonSnapshot, column: str) -> int | None:
         """Greatest value of a BIGINT column in the data files that a snapshot adds, by their statistics.
 

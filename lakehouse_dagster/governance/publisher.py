@@ -238,6 +238,24 @@ class Publisher:
         known.held = True
         return True
 
+    def refusals(self, contract: Contract) -> list[Failure]:
+        """Every failed check of what would be published now; nothing is committed, and a hold does not count.
+
+        Raises EngineUnavailable, and EngineError when Nessie cannot be asked.
+        """
+        known = PublisherState()
+        reference = self.nessie.get_reference(self.branch)
+        shown = self.nessie.get_tables([tuple(path) for path in published(contract).values()], reference)
+        try:
+            self._read(contract, known, shown)
+        except EngineUnavailable:
+            raise
+        except EngineError as error:
+            return [Failure("metadata", contract.name, error.message)]
+        wanted = known.versions
+        decision = decide(wanted, shown, namespace=contract.name, namespace_exists=True)
+        return self.examine(contract, {table: wanted[table] for table in decision.changed}, shown)
+
     def examine(
         self, contract: Contract, wanted: Mapping[str, TableVersion], shown: Mapping[Key, IcebergTable]
     ) -> list[Failure]:
@@ -296,12 +314,12 @@ class Publisher:
                 known.news.add(table)
             known.versions[table] = chosen
             known.metadata_versions[table] = number
-        for table, version in known.versions.items():
-            held = shown.get(version.key)
+        for table, chosen in known.versions.items():
+            held = shown.get(chosen.key)
             at = None if held is None else self._number(paths[table], held)
             # Somebody has published a later one, which need not have been complete: never back from there.
-            if held is not None and at and version.paimon_snapshot < at <= known.metadata_versions[table]:
-                known.versions[table] = self._version_at(paths[table], held) or version
+            if held is not None and at and chosen.paimon_snapshot < at <= known.metadata_versions[table]:
+                known.versions[table] = self._version_at(paths[table], held) or chosen
 
     def _complete(
         self, path: LakePath, number: int, newest: TableVersion, held: IcebergTable | None, seen: int
@@ -375,9 +393,6 @@ class Publisher:
         # The quarantine's rows have no position, and were recorded when their records came.
         committed_at = "recorded_at" if path.table == QUARANTINE_TABLE else "_committed_at"
         bounds = self.paimon.bounds(state, committed_at=committed_at)
-        # Paimon counts the rows of all files, a reader sees those of compacted files.
-        snapshot = self.paimon.snapshot(path.database, path.table, state.snapshot_id)
-        known = snapshot is not None and bounds.rows is not None
         return TableVersion(
             table=path.table,
             key=(path.database, path.table),
@@ -394,7 +409,7 @@ class Publisher:
             # Paimon's Iceberg metadata has no totals; the manifests have.
             rows=bounds.rows,
             bytes=bounds.bytes,
-            complete=not known or (snapshot is not None and snapshot.total_records == bounds.rows),
+            complete=self.paimon.complete(path.database, path.table, state, bounds.rows),
             columns=state.columns,
             uuid=state.table_uuid,
             location=state.table_location,
