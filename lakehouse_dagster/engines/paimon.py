@@ -329,8 +329,9 @@ class PaimonTables:
         """Whether an Iceberg reader of this version gets all that the lake table had then.
 
         Paimon counts the rows of all files, a reader gets those of files that are compacted in full; where
-        both are as many, there is no other file. ``rows`` are those that a reader gets, read from the manifests
-        if left out. A version whose Paimon snapshot has expired counts as complete: nothing says otherwise.
+        both are as many, there is no other file. ``rows`` are those that a reader gets, read from the
+        manifests if left out. A version whose Paimon snapshot has expired counts as complete:
+        nothing says otherwise.
         """
         snapshot = self.snapshot(database, table, state.snapshot_id)
         if snapshot is None:

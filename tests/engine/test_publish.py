@@ -22,7 +22,9 @@ from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.engines.errors import ConflictError, EngineError, EngineUnavailable
 from lakehouse_dagster.engines.nessie import Operation, PutTable, Reference
 from lakehouse_dagster.engines.postgres import PostgresClient
+from lakehouse_dagster.governance import drift
 from lakehouse_dagster.governance import publisher as module
+from lakehouse_dagster.governance.gate import PublicationRefusedError
 from lakehouse_dagster.governance.hold import HoldStore, PublicationHeldError
 from lakehouse_dagster.governance.publisher import Publisher, PublisherState, follow
 from tests.engine.handmade_lake import Lake
@@ -430,3 +432,120 @@ def test_following_waits_for_unreachable_engines_and_then_publishes(
     assert not thread.is_alive()
     assert caplog.text.count("no answer at nowhere") == 1
     assert "engines answer again" in caplog.text
+
+
+# --- the audit gate -------------------------------------------------------------------------------
+
+
+def test_a_lake_that_went_back_is_refused_until_a_person_says_so(
+    lake: Lake, publisher: Publisher, branch: str
+) -> None:
+    state = PublisherState()
+    lake.write("a", 5)
+    lake.write("b", 5)
+    assert publisher.publish_once(lake.contract, state) is not None
+    lake.write("a", 4)
+    lake.write("b", 6)
+    for known in (state, None):
+        with pytest.raises(PublicationRefusedError, match=r"a: the lake went back to snapshot 4"):
+            publisher.publish_once(lake.contract, known)
+    # The whole set: readers never get b of one publication beside a of another.
+    assert lake.shown(branch) == {"a": 5, "b": 5}
+    assert [failure.check for failure in publisher.refusals(lake.contract)] == ["order"]
+    assert publisher.publish_once(lake.contract, waive=["order"]) is not None
+    assert lake.shown(branch) == {"a": 4, "b": 6}
+    told = lake.clients.nessie.log(branch, limit=1)[0].properties
+    assert told["lakehouse.checks"] == "hold, metadata, identity, schema"
+    assert "went back to snapshot 4" in told["lakehouse.checks-waived"]
+    assert publisher.refusals(lake.contract) == []
+
+
+def test_a_column_that_readers_have_is_not_taken_from_them(
+    lake: Lake, publisher: Publisher, branch: str
+) -> None:
+    state = PublisherState()
+    lake.write("a", 1)
+    assert publisher.publish_once(lake.contract, state) is not None
+    told = lake.clients.nessie.log(branch, limit=1)[0].properties
+    assert told["lakehouse.checks"] == "hold, metadata, identity, schema, order"
+    lake.write("a", 2, columns=("id", "_position", "_committed_at"))
+    with pytest.raises(PublicationRefusedError, match=r"a: the contract has note, readers have it"):
+        publisher.publish_once(lake.contract, state)
+    lake.write("a", 3)
+    assert publisher.publish_once(lake.contract, state) is not None
+    assert lake.shown(branch) == {"a": 3}
+
+
+def test_a_table_made_anew_is_published_from_its_first_snapshot(
+    lake: Lake, publisher: Publisher, branch: str
+) -> None:
+    lake.write("a", 9)
+    assert publisher.publish_once(lake.contract) is not None
+    lake.write("a", 1, **{"table-uuid": "another"})
+    assert publisher.publish_once(lake.contract) is not None
+    assert lake.shown(branch) == {"a": 1}
+
+
+def test_versions_of_which_readers_would_get_a_part_wait_for_a_complete_one(
+    lake: Lake, publisher: Publisher, branch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = PublisherState()
+    lake.write("a", 1, lake_rows=30)
+    assert publisher.publish_once(lake.contract, state) is not None
+    lake.write("a", 2, lake_rows=35, visible=1)
+    assert publisher.publish_once(lake.contract, state) is None
+    # Another publisher, which remembers nothing, sees it the same way.
+    assert publisher.publish_once(lake.contract, PublisherState()) is None
+    # The complete one is found although it is not the newest any more.
+    lake.write("a", 3, lake_rows=30)
+    lake.write("a", 4, lake_rows=41, visible=3)
+    assert publisher.publish_once(lake.contract, state) is not None
+    assert lake.shown(branch) == {"a": 3}
+    # What is published must not expire, and nothing waits for ever.
+    lake.write("a", 3 + module.KEEP_ALIVE, lake_rows=50, visible=3)
+    assert publisher.publish_once(lake.contract, state) is not None
+    assert lake.shown(branch) == {"a": 33}
+    lake.write("a", 34, lake_rows=51, visible=3)
+    assert publisher.publish_once(lake.contract, state) is None
+    monkeypatch.setattr(module, "STILL_SECONDS", 0.0)
+    assert publisher.publish_once(lake.contract, state) is not None
+    assert lake.shown(branch) == {"a": 34}
+
+
+# --- drift ----------------------------------------------------------------------------------------
+
+
+def drift_of(lake: Lake, branch: str, **how: Any) -> dict[str, tuple[str, ...]]:
+    found = drift.look(lake.contract, lake.clients.paimon, lake.clients.nessie, branch=branch, **how)
+    return {table.table: table.problems for table in found.tables if table.problems}
+
+
+def test_drift_names_what_is_old_foreign_or_gone(lake: Lake, publisher: Publisher, branch: str) -> None:
+    lake.write("a", 1, lake_rows=30)
+    lake.write("b", 1, lake_rows=30)
+    assert publisher.publish_once(lake.contract) is not None
+    assert drift_of(lake, branch) == {}
+    # Too old: with no slack at all it is so at once, and while publication is held back it may be.
+    lake.write("a", 2, lake_rows=30)
+    time.sleep(0.1)
+    assert drift_of(lake, branch) == {}
+    (said,) = drift_of(lake, branch, slack=0.0)["a"]
+    assert "readers do not see what has been in the lake" in said
+    assert drift_of(lake, branch, slack=0.0, held=True) == {}
+    assert publisher.publish_once(lake.contract) is not None
+    # Moved by somebody else.
+    key, head = (lake.name, "a"), lake.clients.nessie.get_reference(branch)
+    held = lake.clients.nessie.get_tables([key], head)[key]
+    older = replace(held, metadata_location=f"{lake.folder('a')}/v1.metadata.json", snapshot_id=1)
+    lake.clients.nessie.commit([PutTable(key, older)], "by somebody", reference=head)
+    assert drift_of(lake, branch) == {
+        "a": ("somebody else moved it to snapshot 1; the newest publication says 2",)
+    }
+    assert publisher.publish_once(lake.contract) is not None
+    assert drift_of(lake, branch) == {}
+    # A file that a reader needs is gone.
+    lake.clients.store.delete_prefix(f"{lake.folder('b')}/manifest-1.avro")
+    assert "manifest-1.avro has expired" in drift_of(lake, branch)["b"][0]
+    lake.clients.store.delete_prefix(f"{lake.folder('b')}/v1.metadata.json")
+    lake.clients.store.delete_prefix(f"{lake.folder('b')}/version-hint.text")
+    assert "v1.metadata.json does not exist" in drift_of(lake, branch)["b"][0]

@@ -175,7 +175,7 @@ def test_each_place_is_given_when_it_has_passed_and_the_late_ones_with_their_rea
     monkeypatch.setattr(settle_module, "place_goal", lambda _, place: goals[place])
     monkeypatch.setattr(settle_module.time, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(settle_module.time, "sleep", lambda _: None)
-    unused: Any = SimpleNamespace(stopped={})
+    unused: Any = SimpleNamespace(stopped={}, flowing=())
     said: list[str] = []
     given = list(
         settle_module.wait_each(
