@@ -6,8 +6,8 @@
 
 Uses the running instance (``LAKEHOUSE_DATA``): a Flink job of its own writes a lake table of its own with the
 options that a contract renders, and the publisher's own code publishes it to a Nessie branch of its own.
-All is deleted at the end. Freshness is from a row's commit in the lake (its snapshot) to the first answer of Trino
-that has the newest row of that snapshot.
+All is deleted at the end. Freshness is from a row's commit in the lake (its snapshot) to the first answer of
+Trino that has the newest row of that snapshot.
 """
 
 from __future__ import annotations
@@ -184,8 +184,8 @@ def freshness(
     time.sleep(20)
     idle = 60 * (_cpu_seconds() - spent) / (time.monotonic() - began)
     grid = Grid(
-        title=f"Commit to readable in Trino, {rate} changes/s, commits every {INTERVAL} s; the TaskManager took "
-        f"{idle:.1f} CPU s/min before"
+        title=f"Commit to readable in Trino, {rate} changes/s, commits every {INTERVAL} s; "
+        f"the TaskManager took {idle:.1f} CPU s/min before"
     )
     for column in (
         "rows",

@@ -425,7 +425,8 @@ def test_following_waits_for_unreachable_engines_and_then_publishes(
             lake.write("a", 2)
             while lake.shown(branch) != {"a": 2} and time.monotonic() < deadline:
                 time.sleep(0.05)
-            assert time.monotonic() - written < 3
+            # The pause between tries, which grew to seconds while nothing answered, is over.
+            assert time.monotonic() - written < module.MAX_BACKOFF_SECONDS
         finally:
             stop.set()
             thread.join(10)
