@@ -32,6 +32,7 @@ from lakehouse_dagster.contract.contract import Contract, LakePath
 from lakehouse_dagster.contract.errors import ContractError
 from lakehouse_dagster.contract.loader import DEFS_ROOT, discover
 from lakehouse_dagster.contract.names import QUARANTINE_TABLE
+from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.engines.errors import ConflictError, EngineError, EngineUnavailable
 from lakehouse_dagster.engines.nessie import IcebergTable, Key, NessieClient
@@ -98,10 +99,13 @@ class Publisher:
         branch: str = BRANCH,
         requested_by: str = "publisher",
         run_id: str | None = None,
+        clients: Clients | None = None,
     ) -> None:
-        self.paimon = PaimonTables(endpoints.paimon, endpoints.s3)
-        self.nessie = NessieClient(endpoints.nessie)
-        self.postgres = PostgresClient(endpoints.postgres)
+        # Clients that are given are the caller's, who closes them.
+        self._own = clients is None
+        self.paimon = clients.paimon if clients else PaimonTables(endpoints.paimon, endpoints.s3)
+        self.nessie = clients.nessie if clients else NessieClient(endpoints.nessie)
+        self.postgres = clients.postgres if clients else PostgresClient(endpoints.postgres)
         self.holds = HoldStore(self.postgres)
         self.branch = branch
         self.requested_by = requested_by
@@ -110,7 +114,9 @@ class Publisher:
         self.id = f"{socket.gethostname()}:{os.getpid()}:{int(time.time())}"
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, unless they are the caller's."""
+        if not self._own:
+            return
         self.paimon.close()
         self.nessie.close()
         self.postgres.close()

@@ -4,8 +4,6 @@ Both look at the engines themselves, not at what the publisher says of itself: t
 is down, or does the wrong thing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -53,7 +51,7 @@ class Outcome:
         return dg.AssetCheckSeverity.ERROR if self.severe else dg.AssetCheckSeverity.WARN
 
 
-def outcomes(contract: Contract, clients: Clients) -> list[Outcome]:
+def outcomes(contract: Contract, clients: "Clients") -> list[Outcome]:
     """Look and judge. Raises EngineUnavailable or EngineError when an engine cannot be asked."""
     # Late, because the code location must load without the engines' clients.
     from lakehouse_dagster.governance import drift
@@ -62,11 +60,7 @@ def outcomes(contract: Contract, clients: Clients) -> list[Outcome]:
     from lakehouse_dagster.governance.publisher import Publisher
 
     hold = HoldStore(clients.postgres).held(contract.name)
-    publisher = Publisher(clients.endpoints, requested_by="check")
-    try:
-        failures = publisher.refusals(contract)
-    finally:
-        publisher.close()
+    failures = Publisher(clients.endpoints, clients=clients).refusals(contract)
     made = {"checks": dg.MetadataValue.md("\n".join(f"- `{name}`: {text}" for name, text in CHECKS.items()))}
     if failures:
         gate = Outcome(
