@@ -17,6 +17,7 @@ from lakehouse_dagster.layers.lake import lake_specs
 from lakehouse_dagster.layers.marts import mart_assets
 from lakehouse_dagster.layers.proofs import build_proof_defs
 from lakehouse_dagster.layers.publication import publication_spec
+from lakehouse_dagster.layers.publication_checks import publication_checks, publication_sensor
 from lakehouse_dagster.layers.publish import publish_job
 from lakehouse_dagster.layers.sensors import lake_watch, topic_watch
 from lakehouse_dagster.layers.sources import source_specs
@@ -83,12 +84,17 @@ def pipeline_definitions(contract: Contract) -> dg.Definitions:
     probe = contract.pipeline.probe
     own = dg.Definitions(
         assets=assets,
-        asset_checks=[stream_checks(contract), *([freshness_checks(contract, probe)] if probe else [])],
+        asset_checks=[
+            stream_checks(contract),
+            publication_checks(contract),
+            *([freshness_checks(contract, probe)] if probe else []),
+        ],
         jobs=[reconcile, *others, publish_job(contract)],
         sensors=[
             streams_sensor(contract, reconcile),
             lake_watch(contract),
             topic_watch(contract),
+            publication_sensor(contract),
             *([freshness_sensor(contract, probe)] if probe else []),
         ],
     )

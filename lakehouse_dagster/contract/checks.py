@@ -150,6 +150,45 @@ def _table(path: str, table: Table, lock: SchemaLock, pipeline: str) -> Iterator
     for number, name in enumerate(table.as_text):
         if name in schema.column_names:
             yield from _text(f"{path}.as_text[{number}]", name, schema.keyed_by(table.primary_key))
+    yield from _partitions(path, table, with_texts(schema.keyed_by(table.primary_key), table.as_text))
+
+
+_PARTITION_TYPES: Final = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT", "DATE", "STRING"})
+"""Types of the lake by which tables may be partitioned: those that Iceberg's readers were tried with."""
+
+
+def _partitions(path: str, table: Table, schema: TableSchema) -> Iterator[Finding]:
+    """What speaks against the columns that the lake table is to be partitioned by."""
+    yield from _listed(path, "partition_by", table.partition_by, schema)
+    key = ", ".join(schema.primary_key)
+    for number, name in enumerate(table.partition_by):
+        if name not in schema.column_names:
+            continue
+        if name not in schema.primary_key:
+            yield (
+                f"{path}.partition_by[{number}]",
+                f"{name!r} is not part of the primary key ({key}) of {table.name!r}: a row whose "
+                f"{name} changes would have to be found in another partition",
+                "name columns of the primary key, or leave partition_by out",
+            )
+            continue
+        try:
+            carried = mapping(schema.column(name)).lake
+        except UncarryableType:
+            continue  # already reported for the column
+        if carried not in _PARTITION_TYPES:
+            yield (
+                f"{path}.partition_by[{number}]",
+                f"{name!r} is {carried} in the lake, by which a table cannot be partitioned",
+                f"name columns of these types: {', '.join(sorted(_PARTITION_TYPES))}",
+            )
+    if schema.primary_key and set(schema.primary_key) <= set(table.partition_by):
+        yield (
+            f"{path}.partition_by",
+            f"it names the whole primary key ({key}) of {table.name!r}: every row would be a partition "
+            "of its own",
+            "leave out at least one column of the key",
+        )
 
 
 def _declared_key(path: str, table: Table, schema: TableSchema) -> Iterator[Finding]:

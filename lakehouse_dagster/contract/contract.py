@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lakehouse_dagster.contract.marts import MartQuery
-from lakehouse_dagster.contract.model import Mart, Pipeline, Table, View
+from lakehouse_dagster.contract.model import Every, Mart, Pipeline, Table, View
 from lakehouse_dagster.contract.names import QUARANTINE_TABLE
 from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
 from lakehouse_dagster.contract.types import with_texts
@@ -105,6 +105,19 @@ class Contract:
     def owner_of(self, item: Table | View | Mart) -> str:
         """Owner of a table, view or mart: its own, or the pipeline's."""
         return item.owner or self.owner
+
+    def visible_commits(self, table: str) -> int:
+        """After how many commits of the lake job rows of a table become visible to Iceberg readers: 1, or the
+        policy's seconds in whole commits."""
+        visible = self.table(table).visible or self.pipeline.visible
+        if isinstance(visible, Every):
+            return max(1, visible.every // self.pipeline.checkpoint_interval_seconds)
+        return 1
+
+    def visible_seconds(self, table: str) -> int:
+        """How much longer than a commit rows may stay invisible to Iceberg readers by the table's policy, in
+        seconds; 0 where every commit shows them."""
+        return (self.visible_commits(table) - 1) * self.pipeline.checkpoint_interval_seconds
 
     # --- schema ---
 

@@ -53,6 +53,20 @@ class Source(_Model):
     )
 
 
+class Every(_Model):
+    """Rows become visible to Iceberg readers at an interval."""
+
+    every: int = Field(
+        ge=1,
+        le=86_400,
+        description="Seconds; rounded down to whole commits, and at least one.",
+    )
+
+
+Visible = Literal["every_commit"] | Every
+"""How often rows that are in the lake become visible to Iceberg readers (Nessie, Trino, Doris)."""
+
+
 class Table(_Model):
     """A source table that is copied to the lake."""
 
@@ -72,6 +86,23 @@ class Table(_Model):
         default=(),
         description="Columns of type DATE, DATETIME or TIMESTAMP that hold zero dates, or dates with zero in "
         "parts, which no engine's date can hold: they are carried as the text that MySQL prints.",
+    )
+    visible: Visible | None = Field(
+        default=None,
+        description="How often new rows become visible to Iceberg readers, which see fully compacted files "
+        "only: every_commit, or {every: SECONDS} for a large table; as the pipeline says if left out.",
+    )
+    partition_by: tuple[str, ...] = Field(
+        default=(),
+        description="Columns of the primary key, but not all of it, by which the lake table is partitioned: "
+        "a compaction rewrites only the partitions that have changed. Fixed once the lake table exists.",
+    )
+    buckets: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Into how many buckets the rows of a partition are spread, by the rest of their key. "
+        "Fixed once the lake table exists.",
     )
     schema_changes: TableSchemaPolicy | None = Field(
         default=None,
@@ -199,6 +230,11 @@ class Pipeline(_Model):
         ge=1,
         le=3600,
         description="How often the streams commit; this is the freshness of the lake.",
+    )
+    visible: Visible = Field(
+        default="every_commit",
+        description="How often new rows become visible to Iceberg readers: every_commit, or "
+        "{every: SECONDS}; each table may say otherwise.",
     )
     upgrades: Literal["automatic", "by_hand"] = Field(
         default="automatic",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, cast
@@ -63,6 +63,13 @@ class PaimonSchema:
     id: int
     columns: tuple[tuple[str, str], ...]
     primary_keys: tuple[str, ...]
+    partition_keys: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def buckets(self) -> int:
+        """Buckets of a partition; -1 where Paimon decides."""
+        return int(self.options.get("bucket", -1))
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,21 @@ class IcebergState:
     total_files: int | None
     last_updated_ms: int
     metadata: dict[str, Any]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that a reader sees."""
+        return tuple(_field_ids(self.metadata, self.schema_id))
+
+    @property
+    def table_uuid(self) -> str | None:
+        """Identity of the table's line of versions; Paimon begins another where it cannot continue one."""
+        return self.metadata.get("table-uuid")
+
+    @property
+    def table_location(self) -> str | None:
+        """The table's folder as the metadata itself names it."""
+        return self.metadata.get("location")
 
 
 @dataclass(frozen=True)
@@ -240,25 +262,23 @@ class PaimonTables:
             self.engine, f"{folder}: version-hint.text names metadata that does not exist ({attempts} reads)"
         )
 
-    def bounds(
-        self, state: IcebergState, *, position: str = "_position", committed_at: str = "_committed_at"
-    ) -> ColumnBounds:
-        """Greatest position and commit time of the rows in an Iceberg snapshot, from its manifests.
+    def iceberg_at(self, database: str, table: str, version: int) -> IcebergState | None:
+        """The Iceberg metadata of one version, None when it does not exist or has expired."""
+        location = f"{self.location(database, table)}/metadata/v{version}.metadata.json"
+        raw = self.store.get(location)
+        return None if raw is None else parse_iceberg(raw, version, location)
 
-        Reads one small object per manifest with live files. Give the state right after `iceberg`: older
-        manifests expire.
+    def data_files(self, state: IcebergState) -> Iterator[dict[str, Any]]:
+        """What the manifests of an Iceberg snapshot say of each data file that a reader reads.
+
+        Reads the list of manifests and one small object per manifest with live files. EngineError naming the
+        object when one is not there: older ones expire.
         """
         # fastavro is only needed here; importing it late keeps a plain reader of snapshots small.
         import fastavro
 
-        fields = _field_ids(state.metadata, state.schema_id)
-        ids = {name: fields[name] for name in (position, committed_at) if name in fields}
-        greatest: dict[str, int] = {}
-        rows = size = 0
         manifests = _current_snapshot(state.metadata)
         path = manifests.get("manifest-list") if manifests else None
-        if not path or not ids:
-            return ColumnBounds(None, None)
 
         def records(location: str) -> Iterator[dict[str, Any]]:
             raw = self._required(location)
@@ -267,20 +287,36 @@ class PaimonTables:
             except ValueError as error:
                 raise EngineError(self.engine, f"{location} cannot be read: {error}") from error
 
-        for entry in records(path):
+        for entry in records(path) if path else ():
             if not entry.get("added_files_count", 1) and not entry.get("existing_files_count", 1):
                 continue  # lists deleted files only
             for item in records(entry["manifest_path"]):
-                if item["status"] == 2:  # a deleted file
-                    continue
-                rows += item["data_file"]["record_count"]
-                size += item["data_file"]["file_size_in_bytes"]
-                upper = {pair["key"]: pair["value"] for pair in item["data_file"].get("upper_bounds") or []}
-                for name, field_id in ids.items():
-                    value = upper.get(field_id)
-                    if value is not None and len(value) == 8:
-                        number = int.from_bytes(value, "little", signed=True)
-                        greatest[name] = max(number, greatest.get(name, number))
+                if item["status"] != 2:  # a deleted file
+                    yield item["data_file"]
+
+    def bounds(
+        self, state: IcebergState, *, position: str = "_position", committed_at: str = "_committed_at"
+    ) -> ColumnBounds:
+        """Greatest position and commit time of the rows in an Iceberg snapshot, from its manifests.
+
+        Reads one small object per manifest with live files. Give the state right after `iceberg`: older
+        manifests expire.
+        """
+        fields = _field_ids(state.metadata, state.schema_id)
+        ids = {name: fields[name] for name in (position, committed_at) if name in fields}
+        greatest: dict[str, int] = {}
+        rows = size = 0
+        if not ids:
+            return ColumnBounds(None, None)
+        for file in self.data_files(state):
+            rows += file["record_count"]
+            size += file["file_size_in_bytes"]
+            upper = {pair["key"]: pair["value"] for pair in file.get("upper_bounds") or []}
+            for name, field_id in ids.items():
+                value = upper.get(field_id)
+                if value is not None and len(value) == 8:
+                    number = int.from_bytes(value, "little", signed=True)
+                    greatest[name] = max(number, greatest.get(name, number))
         micros = greatest.get(committed_at)
         return ColumnBounds(
             position=greatest.get(position),
@@ -288,6 +324,21 @@ class PaimonTables:
             rows=rows,
             bytes=size,
         )
+
+    def complete(self, database: str, table: str, state: IcebergState, rows: int | None = None) -> bool:
+        """Whether an Iceberg reader of this version gets all that the lake table had then.
+
+        Paimon counts the rows of all files, a reader gets those of files that are compacted in full; where
+        both are as many, there is no other file. ``rows`` are those that a reader gets, read from the
+        manifests if left out. A version whose Paimon snapshot has expired counts as complete:
+        nothing says otherwise.
+        """
+        snapshot = self.snapshot(database, table, state.snapshot_id)
+        if snapshot is None:
+            return True
+        if rows is None:
+            rows = sum(file["record_count"] for file in self.data_files(state))
+        return bool(snapshot.total_records == rows)
 
     def added_max(self, database: str, table: str, snapshot: PaimonSnapshot, column: str) -> int | None:
         """Greatest value of a BIGINT column in the data files that a snapshot adds, by their statistics.
@@ -345,6 +396,8 @@ def parse_schema(raw: bytes) -> PaimonSchema:
         id=content["id"],
         columns=tuple((field["name"], _type(field["type"])) for field in content["fields"]),
         primary_keys=tuple(content["primaryKeys"]),
+        partition_keys=tuple(content.get("partitionKeys") or ()),
+        options=content.get("options") or {},
     )
 
 

@@ -13,23 +13,34 @@ from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.errors import ContractError
 from lakehouse_dagster.contract.loader import discover
 from lakehouse_dagster.engines.errors import EngineError
+from lakehouse_dagster.governance.gate import WAIVABLE
 from lakehouse_dagster.governance.publisher import Publication, publish_once
 
 
 def publish_command(
     pipeline: Annotated[str, typer.Argument(help="Name of the pipeline.")],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    waive: Annotated[
+        list[str] | None,
+        typer.Option(help=f"A check that need not pass this time: {', '.join(WAIVABLE)}."),
+    ] = None,
 ) -> None:
     """Make the newest version of every lake table of PIPELINE visible in Nessie, in one commit.
 
     The publisher does this all the time by itself; by hand it also takes back what somebody else put on
-    the branch for these tables. Exits 2 when an engine cannot be reached.
+    the branch for these tables. Exits 2 when an engine cannot be reached, or when a check refuses it.
     """
     from lakehouse_dagster.runtime.endpoints import load_endpoints
 
     contract = find_contract(pipeline)
+    waived = [check for check in WAIVABLE if check in (waive or ())]
+    unknown = sorted(set(waive or ()) - set(waived))
+    if unknown:
+        message = f"{', '.join(unknown)} cannot be waived; name some of: {', '.join(WAIVABLE)}"
+        Console(stderr=True).print(f"[red]{message}[/red]")
+        raise typer.Exit(2)
     try:
-        publication = publish_once(contract, load_endpoints(), requested_by="lakehouse publish")
+        publication = publish_once(contract, load_endpoints(), requested_by="lakehouse publish", waive=waived)
     except EngineError as error:
         Console(stderr=True).print(f"[red]{error}[/red]")
         raise typer.Exit(2) from error

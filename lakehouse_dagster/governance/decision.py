@@ -16,7 +16,9 @@ class TableVersion:
     """One version of a lake table, ready to be published.
 
     `position` and `committed_at` (ISO-8601, UTC) are those of its newest row, None for an empty table;
-    `rows` and `bytes` are what a reader gets.
+    `rows` and `bytes` are what a reader gets. `complete` tells that a reader gets all that the lake has:
+    Iceberg readers see compacted files only, and the newest commits of a table may not be compacted yet.
+    `columns`, `uuid` and `location` are the metadata's own (None: it does not tell).
     """
 
     table: str
@@ -27,6 +29,10 @@ class TableVersion:
     committed_at: str | None = None
     rows: int | None = None
     bytes: int | None = None
+    complete: bool = True
+    columns: tuple[str, ...] = ()
+    uuid: str | None = None
+    location: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,13 +87,23 @@ def same_version(held: IcebergTable, offered: IcebergTable) -> bool:
 
 
 def properties(
-    pipeline: str, publisher: str, wanted: Mapping[str, TableVersion], requested_by: str
+    pipeline: str,
+    publisher: str,
+    wanted: Mapping[str, TableVersion],
+    requested_by: str,
+    *,
+    run_id: str | None = None,
+    checks: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Properties of the commit: for every table of the pipeline (moved or not) what readers now see."""
+    """Properties of the commit: who asked, which checks were passed (`gate.properties`), and for every table
+    of the pipeline (moved or not) what readers now see.
+    """
     found = {
         f"{PREFIX}.pipeline": pipeline,
         f"{PREFIX}.publisher": publisher,
         f"{PREFIX}.requested-by": requested_by,
+        **({f"{PREFIX}.run-id": run_id} if run_id else {}),
+        **{f"{PREFIX}.{name}": value for name, value in (checks or {}).items()},
     }
     for table, version in wanted.items():
         facts = {

@@ -59,6 +59,8 @@ def publication_event(pipeline: str, news: PublicationNews) -> dg.AssetMateriali
         "message": newest.message,
         "tables": dg.MetadataValue.md(_published_tables(newest.properties)),
         "requested_by": newest.properties.get(f"{PREFIX}.requested-by"),
+        "checks": newest.properties.get(f"{PREFIX}.checks"),
+        "checks_waived": newest.properties.get(f"{PREFIX}.checks-waived"),
         "history": dg.MetadataValue.md(
             "\n".join(
                 f"- `{commit.hash[:12]}` {commit.committed_at} {commit.message}"

@@ -2,8 +2,10 @@
 
 import dagster as dg
 
+from lakehouse_dagster.contract.applied import current
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.engines.clients import ClientSource
+from lakehouse_dagster.governance.gate import PublicationRefusedError
 from lakehouse_dagster.governance.hold import PublicationHeldError
 
 
@@ -22,8 +24,13 @@ def publish_job(contract: Contract) -> dg.JobDefinition:
 
         with lakehouse.clients() as clients:
             try:
-                done = publish_once(contract, clients.endpoints, requested_by=f"dagster run {context.run_id}")
-            except PublicationHeldError as error:
+                done = publish_once(
+                    current(contract),
+                    clients.endpoints,
+                    requested_by=f"dagster run {context.run_id}",
+                    run_id=context.run_id,
+                )
+            except (PublicationHeldError, PublicationRefusedError) as error:
                 # An answer, not an accident: trying again now would get the same one.
                 raise dg.Failure(str(error), allow_retries=False) from error
         if done is None:

@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lakehouse_dagster.contract.contract import Contract
+from lakehouse_dagster.contract.contract import Contract, LakePath
 from lakehouse_dagster.contract.position import file_number
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.connect import stored_offset
-from lakehouse_dagster.engines.errors import EngineError
+from lakehouse_dagster.engines.errors import EngineError, EngineUnavailable
 from lakehouse_dagster.engines.kafka import Partition
 from lakehouse_dagster.engines.mysql import SourcePosition
 from lakehouse_dagster.governance.hold import HoldStore, said
@@ -59,6 +59,8 @@ class Facts:
     """Tables of which Nessie shows what is not ours."""
     connector_state: str = "RUNNING"
     held: str | None = None
+    visible: Mapping[str, int] = field(default_factory=dict)
+    """By table, of those that not every commit makes visible to Iceberg readers: seconds until one does."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,21 @@ def advance(goal: Goal, facts: Facts) -> tuple[Goal, tuple[str, ...]]:
     behind = _behind(goal.lake or {}, facts.shown)
     ignored = facts.foreign if goal.foreign else frozenset()
     waiting = [
-        f"Nessie does not show the newest version of {table}" for table in behind if table not in ignored
+        f"Nessie does not show the newest version of {table}{_policy(facts.visible.get(table))}"
+        for table in behind
+        if table not in ignored
     ]
     # First, because it is why.
     return goal, (facts.held, *waiting) if waiting and facts.held else tuple(waiting)
+
+
+def _policy(seconds: int | None) -> str:
+    return f", whose rows become visible up to {seconds} s after a commit" if seconds else ""
+
+
+def allowance(contract: Contract) -> int:
+    """Seconds that are waited on top, for the table whose rows become visible last."""
+    return max((contract.visible_seconds(table.name) for table in contract.flowing), default=0)
 
 
 def _behind(lake: Mapping[str, int], shown: Mapping[str, int]) -> list[str]:
@@ -177,6 +190,7 @@ def observe(contract: Contract, clients: Clients, gtids: str) -> Facts:
         if job is not None and job.alive:
             checkpoints[job_name] = (job.id, clients.flink.checkpoints(job.id).latest_id or 0)
     lake, shown, foreign = published(contract, clients)
+    visible = contract.visible_seconds
     return Facts(
         missing_gtids=missing,
         ends=ends,
@@ -188,14 +202,16 @@ def observe(contract: Contract, clients: Clients, gtids: str) -> Facts:
         foreign=frozenset(foreign),
         connector_state=status.state if status else "not there",
         held=_held(contract, clients) if _behind(lake, shown) else None,
+        visible={table.name: seconds for table in contract.flowing if (seconds := visible(table.name))},
     )
 
 
 def published(contract: Contract, clients: Clients) -> tuple[dict[str, int], dict[str, int], set[str]]:
     """Numbers of each table's Iceberg metadata: the newest in the lake, and the one Nessie's main shows.
 
-    A table that has none, or that Nessie shows at a place of somebody else's, is absent; the latter are given
-    by name. So is one that is stopped.
+    Of a table that not every commit makes visible, Nessie counts as showing a version only if readers get all
+    that the lake had then. A table that has none, or that Nessie shows at a place of somebody else's, is
+    absent; the latter are given by name. So is one that is stopped.
     """
     foreign: set[str] = set()
     lake: dict[str, int] = {}
@@ -213,10 +229,21 @@ def published(contract: Contract, clients: Clients) -> tuple[dict[str, int], dic
         prefix = f"{clients.paimon.location(path.database, path.table)}/metadata/v"
         number = content.metadata_location.removeprefix(prefix).removesuffix(".metadata.json")
         if number.isdigit():
-            shown[table] = int(number)
+            if contract.visible_seconds(table) == 0 or _all_visible(clients, path, int(number)):
+                shown[table] = int(number)
         else:
             foreign.add(table)
     return lake, shown, foreign
+
+
+def _all_visible(clients: Clients, path: LakePath, number: int) -> bool:
+    state = clients.paimon.iceberg_at(path.database, path.table, number)
+    try:
+        return state is not None and clients.paimon.complete(path.database, path.table, state)
+    except EngineUnavailable:
+        raise
+    except EngineError:
+        return False  # its manifests have just expired: there is a newer one
 
 
 def place_goal(contract: Contract, place: PlaceName) -> Goal:
@@ -242,7 +269,7 @@ def wait_each(
     given does not count) comes last, with what is still missing. The source may go on being written: what is
     waited for was fixed when the connector had read the GTID set. EngineError when an engine cannot be asked.
     """
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout + allowance(contract)
     for line in stopped_tables(contract):
         report(line)
     goals = {place: place_goal(contract, place) for place in places}
@@ -284,10 +311,10 @@ def settle(
 ) -> tuple[str, ...]:
     """Wait until everything of the GTID set has arrived everywhere, but for tables that are stopped.
 
-    Returns what is still missing after `timeout` seconds: an empty tuple means settled. `report` gets one
-    line whenever what is waited for changes. EngineError when an engine cannot be asked.
+    Returns what is still missing after `timeout` seconds (and `allowance`): an empty tuple means settled.
+    `report` gets one line whenever what is waited for changes. EngineError when an engine cannot be asked.
     """
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout + allowance(contract)
     for line in stopped_tables(contract):
         report(line)
     target = goal(contract)

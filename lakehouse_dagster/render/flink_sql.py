@@ -100,10 +100,12 @@ class FlinkScript:
         Flink finds the state of an operator by an identity that it derives from the plan. State that was
         written under another plan may be taken for the state of another operator without a word: one table's
         offsets for those of another. So state is handed on only between scripts with the same statements,
-        the same inserts and the same settings of the planner (``table.*``).
+        the same inserts and the same settings of the planner (``table.*``). How often a sink compacts changes
+        no plan.
         """
         planner = {name: value for name, value in self.settings.items() if name.startswith("table.")}
-        return _digest(json.dumps([planner, self.statements, self.inserts], sort_keys=True))
+        inserts = [paimon.without_write_options(insert) for insert in self.inserts]
+        return _digest(json.dumps([planner, self.statements, inserts], sort_keys=True))
 
 
 def _digest(text: str) -> str:
@@ -268,7 +270,7 @@ def _lake_insert(contract: Contract, table: str) -> str:
     # By name: the lake keeps the order in which its columns came to be.
     names = ", ".join(quoting.flink(name) for name, _ in paimon.columns(contract, table))
     return (
-        f"INSERT INTO {paimon.table_name(contract, table)} ({names})\n"
+        f"INSERT INTO {paimon.table_name(contract, table)}{paimon.write_options(contract, table)} ({names})\n"
         f"SELECT\n{body}\nFROM {_source(table)}\nWHERE {_CARRIED}"
     )
 

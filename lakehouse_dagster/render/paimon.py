@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from lakehouse_dagster.contract.contract import Contract
@@ -30,10 +31,14 @@ QUARANTINE_COLUMNS: Final = (
 )
 """Columns of the table of the records that could not be carried; the first three are its key."""
 
+COMPACTION: Final = "full-compaction.delta-commits"
+"""After how many commits a writer compacts the buckets it has written in full; tables say 1, and the job that
+writes a table says otherwise where the table's policy does (``write_options``)."""
+
 _PUBLISHED_OPTIONS: Final = (
     ("bucket", "1"),
     # Iceberg readers see compacted files only, so every commit is compacted.
-    ("full-compaction.delta-commits", "1"),
+    (COMPACTION, "1"),
     ("metadata.iceberg.storage", "table-location"),
     # A reader may still hold an older version that the catalog pointed to a moment ago.
     ("metadata.iceberg.previous-versions-max", "100"),
@@ -113,7 +118,31 @@ def table(contract: Contract, table: str) -> str:
     key = ", ".join(quoting.flink(name) for name in schema.primary_key)
     lines.append(f"  PRIMARY KEY ({key}) NOT ENFORCED")
     body = ",\n".join(lines)
+    declared = contract.table(table)
+    by = ", ".join(quoting.flink(name) for name in declared.partition_by)
+    partitioned = f" PARTITIONED BY ({by})" if by else ""
+    options = tuple(
+        (name, str(declared.buckets) if name == "bucket" else value) for name, value in TABLE_OPTIONS
+    )
     return (
         f"CREATE TABLE IF NOT EXISTS {table_name(contract, table)} (\n{body}\n)"
-        f" WITH (\n{quoting.options(TABLE_OPTIONS)}\n)"
+        f"{partitioned} WITH (\n{quoting.options(options)}\n)"
     )
+
+
+def write_options(contract: Contract, table: str) -> str:
+    """The hint with which the lake job writes a table, with a space before it; empty for the defaults.
+
+    The policy is in the job, not in the table: a table that exists keeps the options it was made with, and so
+    does a policy that has changed take effect with the job's upgrade, in either direction.
+    """
+    commits = contract.visible_commits(table)
+    return "" if commits == 1 else f" /*+ OPTIONS('{COMPACTION}' = '{commits}') */"
+
+
+def without_write_options(insert: str) -> str:
+    """The same INSERT without ``write_options``, which change nothing of the job's shape."""
+    return _HINT.sub("", insert)
+
+
+_HINT: Final = re.compile(rf" /\*\+ OPTIONS\('{re.escape(COMPACTION)}' = '\d+'\) \*/")

@@ -6,7 +6,7 @@ without a word, so a DOUBLE that meets a DECIMAL column would lose digits. Hence
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakehouse_dagster.contract.contract import Contract
@@ -48,4 +48,26 @@ def lake_drift(contract: Contract, found: Mapping[str, PaimonSchema]) -> list[st
         key = contract.schema(table).primary_key
         if tuple(key) != tuple(there.primary_keys):
             said.append(f"{table}: the lake table's key is {there.primary_keys}, the source's is {key}")
+        said += layout_drift(contract, table, there)
     return said
+
+
+def layout_drift(contract: Contract, table: str, there: PaimonSchema) -> list[str]:
+    """How a lake table's files are laid out otherwise than the contract says; Paimon cannot change that."""
+    declared = contract.table(table)
+    said: list[str] = []
+    if tuple(there.partition_keys) != declared.partition_by:
+        said.append(
+            f"{table}: the lake table is {_partitioned(there.partition_keys)}, the contract says "
+            f"partition_by: [{', '.join(declared.partition_by)}]"
+        )
+    if there.buckets != declared.buckets:
+        said.append(
+            f"{table}: the lake table has {there.buckets} bucket(s), the contract says "
+            f"buckets: {declared.buckets}"
+        )
+    return said
+
+
+def _partitioned(keys: Sequence[str]) -> str:
+    return f"partitioned by {', '.join(keys)}" if keys else "not partitioned"

@@ -6,8 +6,6 @@ a publication can be brought about on purpose; the end-to-end tests publish what
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 import threading
 import time
@@ -17,140 +15,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fastavro
 import pytest
 
-from lakehouse_dagster.contract.contract import Contract
-from lakehouse_dagster.contract.model import Pipeline, Source, Table
-from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
 from lakehouse_dagster.engines.clients import Clients
-from lakehouse_dagster.engines.endpoints import FLINK, Endpoints
+from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.engines.errors import ConflictError, EngineError, EngineUnavailable
 from lakehouse_dagster.engines.nessie import Operation, PutTable, Reference
 from lakehouse_dagster.engines.postgres import PostgresClient
-from lakehouse_dagster.engines.s3 import ObjectStore
+from lakehouse_dagster.governance import drift
 from lakehouse_dagster.governance import publisher as module
+from lakehouse_dagster.governance.gate import PublicationRefusedError
 from lakehouse_dagster.governance.hold import HoldStore, PublicationHeldError
 from lakehouse_dagster.governance.publisher import Publisher, PublisherState, follow
+from tests.engine.handmade_lake import Lake
 
 pytestmark = pytest.mark.engine
-
-MANIFEST_LIST = {
-    "type": "record",
-    "name": "manifest_file",
-    "fields": [{"name": "manifest_path", "type": "string", "field-id": 500}],
-}
-BOUND = {
-    "type": "record",
-    "name": "bound",
-    "fields": [{"name": "key", "type": "int"}, {"name": "value", "type": "bytes"}],
-}
-MANIFEST = {
-    "type": "record",
-    "name": "manifest_entry",
-    "fields": [
-        {"name": "status", "type": "int"},
-        {
-            "name": "data_file",
-            "type": {
-                "type": "record",
-                "name": "data_file",
-                "fields": [
-                    {"name": "record_count", "type": "long"},
-                    {"name": "file_size_in_bytes", "type": "long"},
-                    {"name": "upper_bounds", "type": ["null", {"type": "array", "items": BOUND}]},
-                ],
-            },
-        },
-    ],
-}
-
-
-def avro(schema: Any, records: list[dict[str, Any]]) -> bytes:
-    raw = io.BytesIO()
-    fastavro.writer(raw, schema, records)
-    return raw.getvalue()
-
-
-class Lake:
-    """Tables of one pipeline as Paimon would leave them, written by hand."""
-
-    def __init__(self, clients: Clients) -> None:
-        self.name = f"zz_{uuid.uuid4().hex[:8]}"
-        self.clients = clients
-        column = Column(name="id", mysql_type="int", nullable=False, position=1)
-        tables = {t: TableSchema(name=t, columns=(column,), primary_key=("id",)) for t in ("a", "b")}
-        self.contract = Contract(
-            folder=Path("/nonexistent"),
-            pipeline=Pipeline(
-                name=self.name,
-                owner="team:test",
-                source=Source(database="airline"),
-                tables=(Table(name="a"), Table(name="b")),
-            ),
-            lock=SchemaLock(database="airline", tables=tables),
-            queries={},
-        )
-
-    def folder(self, table: str) -> str:
-        return f"{self.clients.paimon.location(self.name, table)}/metadata"
-
-    def write(self, table: str, version: int, *, hint: bool = True, metadata: bool = True) -> None:
-        """Write version N of a table; its newest row has position 1000 * N."""
-        store, folder = ObjectStore(self.clients.endpoints.s3.acting(FLINK)), self.folder(table)
-        bounds = [
-            {"key": 1, "value": (1000 * version).to_bytes(8, "little", signed=True)},
-            {"key": 2, "value": (1_357_000_000_000_000 + version).to_bytes(8, "little", signed=True)},
-        ]
-        files = [
-            {
-                "status": status,
-                "data_file": {"record_count": 15, "file_size_in_bytes": 10, "upper_bounds": upper},
-            }
-            for status, upper in ((1, bounds), (0, None), (2, [{"key": 1, "value": b"\x7f" * 8}]))
-        ]
-        store.put(f"{folder}/manifest-{version}.avro", avro(MANIFEST, files))
-        store.put(
-            f"{folder}/snap-{version}.avro",
-            avro(MANIFEST_LIST, [{"manifest_path": f"{folder}/manifest-{version}.avro"}]),
-        )
-        fields = [("id", 0), ("_position", 1), ("_committed_at", 2)]
-        body = {
-            "format-version": 2,
-            "last-updated-ms": 1_700_000_000_000 + version,
-            "current-schema-id": 0,
-            "schemas": [{"schema-id": 0, "fields": [{"name": n, "id": i} for n, i in fields]}],
-            "default-spec-id": 0,
-            "default-sort-order-id": 0,
-            "current-snapshot-id": version,
-            "snapshots": [
-                {
-                    "snapshot-id": version,
-                    "manifest-list": f"{folder}/snap-{version}.avro",
-                    "summary": {"total-records": str(10 * version), "total-files-size": "1234"},
-                }
-            ],
-        }
-        if metadata:
-            store.put(f"{folder}/v{version}.metadata.json", json.dumps(body).encode())
-        if hint:
-            store.put(f"{folder}/version-hint.text", str(version).encode())
-
-    def shown(self, branch: str) -> dict[str, int]:
-        """Snapshot id per table that the branch shows."""
-        keys = [(self.name, table.name) for table in self.contract.tables]
-        reference = self.clients.nessie.get_reference(branch)
-        found = self.clients.nessie.get_tables(keys, reference)
-        return {key[1]: table.snapshot_id for key, table in found.items()}
 
 
 @pytest.fixture
 def lake(clients: Clients) -> Iterator[Lake]:
     found = Lake(clients)
     yield found
-    ObjectStore(clients.endpoints.s3.acting(FLINK)).delete_prefix(
-        f"{clients.paimon.warehouse}/{found.name}.db/"
-    )
+    found.drop()
 
 
 @pytest.fixture
@@ -539,10 +425,128 @@ def test_following_waits_for_unreachable_engines_and_then_publishes(
             lake.write("a", 2)
             while lake.shown(branch) != {"a": 2} and time.monotonic() < deadline:
                 time.sleep(0.05)
-            assert time.monotonic() - written < 3
+            # The pause between tries, which grew to seconds while nothing answered, is over.
+            assert time.monotonic() - written < module.MAX_BACKOFF_SECONDS
         finally:
             stop.set()
             thread.join(10)
     assert not thread.is_alive()
     assert caplog.text.count("no answer at nowhere") == 1
     assert "engines answer again" in caplog.text
+
+
+# --- the audit gate -------------------------------------------------------------------------------
+
+
+def test_a_lake_that_went_back_is_refused_until_a_person_says_so(
+    lake: Lake, publisher: Publisher, branch: str
+) -> None:
+    state = PublisherState()
+    lake.write("a", 5)
+    lake.write("b", 5)
+    assert publisher.publish_once(lake.contract, state) is not None
+    lake.write("a", 4)
+    lake.write("b", 6)
+    for known in (state, None):
+        with pytest.raises(PublicationRefusedError, match=r"a: the lake went back to snapshot 4"):
+            publisher.publish_once(lake.contract, known)
+    # The whole set: readers never get b of one publication beside a of another.
+    assert lake.shown(branch) == {"a": 5, "b": 5}
+    assert [failure.check for failure in publisher.refusals(lake.contract)] == ["order"]
+    assert publisher.publish_once(lake.contract, waive=["order"]) is not None
+    assert lake.shown(branch) == {"a": 4, "b": 6}
+    told = lake.clients.nessie.log(branch, limit=1)[0].properties
+    assert told["lakehouse.checks"] == "hold, metadata, identity, schema"
+    assert "went back to snapshot 4" in told["lakehouse.checks-waived"]
+    assert publisher.refusals(lake.contract) == []
+
+
+def test_a_column_that_readers_have_is_not_taken_from_them(
+    lake: Lake, publisher: Publisher, branch: str
+) -> None:
+    state = PublisherState()
+    lake.write("a", 1)
+    assert publisher.publish_once(lake.contract, state) is not None
+    told = lake.clients.nessie.log(branch, limit=1)[0].properties
+    assert told["lakehouse.checks"] == "hold, metadata, identity, schema, order"
+    lake.write("a", 2, columns=("id", "_position", "_committed_at"))
+    with pytest.raises(PublicationRefusedError, match=r"a: the contract has note, readers have it"):
+        publisher.publish_once(lake.contract, state)
+    lake.write("a", 3)
+    assert publisher.publish_once(lake.contract, state) is not None
+    assert lake.shown(branch) == {"a": 3}
+
+
+def test_a_table_made_anew_is_published_from_its_first_snapshot(
+    lake: Lake, publisher: Publisher, branch: str
+) -> None:
+    lake.write("a", 9)
+    assert publisher.publish_once(lake.contract) is not None
+    lake.write("a", 1, **{"table-uuid": "another"})
+    assert publisher.publish_once(lake.contract) is not None
+    assert lake.shown(branch) == {"a": 1}
+
+
+def test_versions_of_which_readers_would_get_a_part_wait_for_a_complete_one(
+    lake: Lake, publisher: Publisher, branch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = PublisherState()
+    lake.write("a", 1, lake_rows=30)
+    assert publisher.publish_once(lake.contract, state) is not None
+    lake.write("a", 2, lake_rows=35, visible=1)
+    assert publisher.publish_once(lake.contract, state) is None
+    # Another publisher, which remembers nothing, sees it the same way.
+    assert publisher.publish_once(lake.contract, PublisherState()) is None
+    # The complete one is found although it is not the newest any more.
+    lake.write("a", 3, lake_rows=30)
+    lake.write("a", 4, lake_rows=41, visible=3)
+    assert publisher.publish_once(lake.contract, state) is not None
+    assert lake.shown(branch) == {"a": 3}
+    # What is published must not expire, and nothing waits for ever.
+    lake.write("a", 3 + module.KEEP_ALIVE, lake_rows=50, visible=3)
+    assert publisher.publish_once(lake.contract, state) is not None
+    assert lake.shown(branch) == {"a": 33}
+    lake.write("a", 34, lake_rows=51, visible=3)
+    assert publisher.publish_once(lake.contract, state) is None
+    monkeypatch.setattr(module, "STILL_SECONDS", 0.0)
+    assert publisher.publish_once(lake.contract, state) is not None
+    assert lake.shown(branch) == {"a": 34}
+
+
+# --- drift ----------------------------------------------------------------------------------------
+
+
+def drift_of(lake: Lake, branch: str, **how: Any) -> dict[str, tuple[str, ...]]:
+    found = drift.look(lake.contract, lake.clients.paimon, lake.clients.nessie, branch=branch, **how)
+    return {table.table: table.problems for table in found.tables if table.problems}
+
+
+def test_drift_names_what_is_old_foreign_or_gone(lake: Lake, publisher: Publisher, branch: str) -> None:
+    lake.write("a", 1, lake_rows=30)
+    lake.write("b", 1, lake_rows=30)
+    assert publisher.publish_once(lake.contract) is not None
+    assert drift_of(lake, branch) == {}
+    # Too old: with no slack at all it is so at once, and while publication is held back it may be.
+    lake.write("a", 2, lake_rows=30)
+    time.sleep(0.1)
+    assert drift_of(lake, branch) == {}
+    (said,) = drift_of(lake, branch, slack=0.0)["a"]
+    assert "readers do not see what has been in the lake" in said
+    assert drift_of(lake, branch, slack=0.0, held=True) == {}
+    assert publisher.publish_once(lake.contract) is not None
+    # Moved by somebody else.
+    key, head = (lake.name, "a"), lake.clients.nessie.get_reference(branch)
+    held = lake.clients.nessie.get_tables([key], head)[key]
+    older = replace(held, metadata_location=f"{lake.folder('a')}/v1.metadata.json", snapshot_id=1)
+    lake.clients.nessie.commit([PutTable(key, older)], "by somebody", reference=head)
+    assert drift_of(lake, branch) == {
+        "a": ("somebody else moved it to snapshot 1; the newest publication says 2",)
+    }
+    assert publisher.publish_once(lake.contract) is not None
+    assert drift_of(lake, branch) == {}
+    # A file that a reader needs is gone.
+    lake.flink.delete_prefix(f"{lake.folder('b')}/manifest-1.avro")
+    assert "manifest-1.avro has expired" in drift_of(lake, branch)["b"][0]
+    lake.flink.delete_prefix(f"{lake.folder('b')}/v1.metadata.json")
+    lake.flink.delete_prefix(f"{lake.folder('b')}/version-hint.text")
+    assert "v1.metadata.json does not exist" in drift_of(lake, branch)["b"][0]

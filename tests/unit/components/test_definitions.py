@@ -98,6 +98,7 @@ def test_sensors_run_from_the_start_and_automation_is_covered(definitions: dg.De
                 "streams",
                 "lake_watch",
                 "topic_watch",
+                "publication",
                 "proof_watch",
                 "quarantine",
                 "schema_watch",
@@ -153,7 +154,7 @@ def test_every_stream_and_every_place_of_the_probe_has_its_checks(definitions: d
             f"flights/lake/{table}": {"nothing_quarantined"}
             for table in ("flights", "airlines", "airports", "planes", "weather")
         },
-        "flights/publication": fresh | {f"{name}_in_trino" for name in fresh},
+        "flights/publication": fresh | {f"{name}_in_trino" for name in fresh} | {"publishable", "no_drift"},
         "flights/views/freshness_by_id": fresh,
         "flights/views/freshness_documents": fresh,
         **{

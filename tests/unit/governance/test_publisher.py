@@ -30,8 +30,19 @@ def test_the_time_of_a_table_is_that_of_its_own_column(table: str, column: str) 
     class Paimon:
         def iceberg(self, database: str, table: str) -> Any:
             return SimpleNamespace(
-                version=3, location="s3://v3", snapshot_id=3, schema_id=0, spec_id=0, sort_order_id=0
+                version=3,
+                location="s3://v3",
+                snapshot_id=3,
+                schema_id=0,
+                spec_id=0,
+                sort_order_id=0,
+                columns=("_position",),
+                table_uuid="u",
+                table_location="s3://t",
             )
+
+        def complete(self, *_: object) -> bool:
+            return True
 
         def bounds(self, state: object, *, committed_at: str) -> ColumnBounds:
             asked.append(committed_at)

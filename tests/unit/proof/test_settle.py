@@ -175,7 +175,7 @@ def test_each_place_is_given_when_it_has_passed_and_the_late_ones_with_their_rea
     monkeypatch.setattr(settle_module, "place_goal", lambda _, place: goals[place])
     monkeypatch.setattr(settle_module.time, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(settle_module.time, "sleep", lambda _: None)
-    unused: Any = SimpleNamespace(stopped={})
+    unused: Any = SimpleNamespace(stopped={}, flowing=())
     said: list[str] = []
     given = list(
         settle_module.wait_each(
@@ -204,3 +204,12 @@ def test_a_stopped_table_is_not_waited_for_and_that_is_told(monkeypatch: pytest.
     unused: Any = None
     assert settle_module.settle(stopped, unused, "u:1", timeout=5, report=said.append) == ()
     assert said == [f"{table.name} is stopped and not waited for: a column was renamed"]
+
+
+def test_a_table_that_becomes_visible_later_says_how_much_later() -> None:
+    goal, _ = advance(GOAL, SETTLED)
+    waiting_for = replace(LATER, lake={"a": 4, "b": 1}, visible={"a": 58})
+    _, waiting = advance(goal, waiting_for)
+    assert waiting == (
+        "Nessie does not show the newest version of a, whose rows become visible up to 58 s after a commit",
+    )

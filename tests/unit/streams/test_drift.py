@@ -16,7 +16,8 @@ def flights() -> Contract:
 
 def made_under(contract: Contract, table: str, **types: str) -> PaimonSchema:
     columns = tuple((name, types.get(name, kind)) for name, kind in paimon.columns(contract, table))
-    return PaimonSchema(0, columns, tuple(contract.schema(table).primary_key))
+    key = tuple(contract.schema(table).primary_key)
+    return PaimonSchema(0, columns, key, options={"bucket": "1"})
 
 
 def test_a_lake_table_of_the_same_contract_has_no_drift() -> None:

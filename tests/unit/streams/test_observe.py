@@ -228,7 +228,8 @@ def test_a_lake_table_of_another_contract_is_not_written_into(contract: Contract
         (name, "DECIMAL(9, 5)" if name == "wind_speed" else kind)
         for name, kind in paimon.columns(contract, "weather")
     )
-    schema = PaimonSchema(0, columns, tuple(contract.schema("weather").primary_key))
+    key = tuple(contract.schema("weather").primary_key)
+    schema = PaimonSchema(0, columns, key, options={"bucket": "1"})
     facts = see(contract, "lake", World(lake={"weather": schema})).facts
     assert "weather.wind_speed" in (facts.missing or "")
 
