@@ -17,7 +17,9 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -119,8 +121,8 @@ def _commits(clients: Clients, number: int, rounds: int) -> tuple[list[float], l
         for _ in track(range(rounds + 1), description=f"{number} tables", console=console):
             for some, into in ((names, moved_all), (names[:1], moved_one)):
                 version += 1
-                for table in some:
-                    _put(clients, mine, table, template, version)
+                with ThreadPoolExecutor(max_workers=16) as pool:
+                    list(pool.map(partial(_put, clients, mine, template, version), some))
                 done = publisher.publish_once(mine, state)
                 assert done is not None
                 assert len(done.changed) == len(some)
@@ -143,7 +145,7 @@ def _template(clients: Clients) -> dict[str, Any]:
     return state.metadata
 
 
-def _put(clients: Clients, mine: Contract, table: str, template: dict[str, Any], version: int) -> None:
+def _put(clients: Clients, mine: Contract, template: dict[str, Any], version: int, table: str) -> None:
     location = clients.paimon.location(*mine.lake_path(table))
     body = json.loads(json.dumps(template))
     [snapshot] = [s for s in body["snapshots"] if s["snapshot-id"] == body["current-snapshot-id"]]

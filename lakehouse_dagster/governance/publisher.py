@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +55,9 @@ MAX_BACKOFF_SECONDS = 10.0
 #: A version that is not complete is published all the same once the published one is so many versions behind:
 #: Paimon keeps the newest hundred (`metadata.iceberg.previous-versions-max`).
 KEEP_ALIVE = 30
+#: Up to so many tables with news are read one after the other; of more, so many at the same time.
+FEW_TABLES = 4
+READERS = 16
 #: So many versions before an incomplete newest are looked at for a complete one.
 LOOK_BACK = 8
 #: Or once it has been the newest for so long, and the time that the table's policy allows.
@@ -142,7 +146,7 @@ class Publisher:
         started = time.monotonic()
         known = state or PublisherState()
         full = state is None or started >= known.next_recheck
-        known.news |= self._moved(contract, known)
+        known.news |= set(self._moved(contract, known))
         if not known.news and not full:
             return None
         for attempt in range(1, attempts + 1):
@@ -218,6 +222,8 @@ class Publisher:
                 continue
             known.news.clear()
             known.branch_hash = target.hash
+            # What readers see now is known, and need not be read for the next publication's checks.
+            self._shown |= {LakePath(*wanted[table].key): wanted[table] for table in decision.changed}
             known.next_recheck = started + RECHECK_SECONDS
             publication = Publication(
                 pipeline=contract.name,
@@ -279,15 +285,17 @@ class Publisher:
         locations = {table: self.paimon.location(*version.key) for table, version in wanted.items()}
         return gate.examine(contract, wanted, before, locations)
 
-    def _moved(self, contract: Contract, known: PublisherState) -> set[str]:
-        """Tables whose metadata version differs from the one remembered: one small read per table."""
-        moved = set()
+    def _moved(self, contract: Contract, known: PublisherState) -> list[str]:
+        """Tables whose metadata version differs from the one remembered, in the order of the contract: one
+        small read per table.
+        """
+        moved = []
         for table, path in published(contract).items():
             version = self.paimon.iceberg_version(path.database, path.table)
             if version is None:
                 continue
             if version != known.metadata_versions.get(table) or self._overdue(contract, table, known):
-                moved.add(table)
+                moved.append(table)
         return moved
 
     def _overdue(self, contract: Contract, table: str, known: PublisherState) -> bool:
@@ -303,14 +311,11 @@ class Publisher:
             del known.versions[gone]
             known.metadata_versions.pop(gone, None)
             known.incomplete.pop(gone, None)
-        for table, path in paths.items():
-            version = self.paimon.iceberg_version(path.database, path.table)
-            overdue = self._overdue(contract, table, known)
-            if version is None or (version == known.metadata_versions.get(table) and not overdue):
-                continue
-            found = self.read_version(path)
+        moved = self._moved(contract, known)
+        for table, found in self._newest({table: paths[table] for table in moved}).items():
             if found is None:
                 continue
+            path, overdue = paths[table], self._overdue(contract, table, known)
             number, newest = found
             chosen = newest
             if not overdue:
@@ -330,6 +335,13 @@ class Publisher:
             # Somebody has published a later one, which need not have been complete: never back from there.
             if held is not None and at and chosen.paimon_snapshot < at <= known.metadata_versions[table]:
                 known.versions[table] = self._version_at(paths[table], held) or chosen
+
+    def _newest(self, paths: Mapping[str, LakePath]) -> dict[str, tuple[int, TableVersion] | None]:
+        """The newest version of each table; of many, some are read at the same time."""
+        if len(paths) <= FEW_TABLES:
+            return {table: self.read_version(path) for table, path in paths.items()}
+        with ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="publisher") as pool:
+            return dict(zip(paths, pool.map(self.read_version, paths.values()), strict=True))
 
     def _complete(
         self, path: LakePath, number: int, newest: TableVersion, held: IcebergTable | None, seen: int
