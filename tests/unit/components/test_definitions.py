@@ -126,10 +126,49 @@ def test_sensors_run_from_the_start_and_automation_is_covered(definitions: dg.De
     assert (names["flights_streams"].minimum_interval_seconds or 0) < 5
 
 
+def test_every_mart_has_the_checks_of_its_header(definitions: dg.Definitions) -> None:
+    found: dict[str, set[str]] = {}
+    for check in definitions.resolve_asset_graph().asset_check_keys:
+        if check.asset_key.path[1] == "marts":
+            found.setdefault(check.asset_key.path[-1], set()).add(check.name)
+    assert found == {
+        "delay_by_carrier_hour": {
+            "key",
+            "row_count",
+            "range_share_delayed_over_15_minutes",
+            "no_flight_is_lost",
+            "airline_is_known",
+        },
+        "plane_turnaround": {
+            "key",
+            "not_null_tailnum_landed_at",
+            "it_lands_before_it_leaves",
+            "every_landing_is_there",
+        },
+        "punctuality_by_airport_day": {
+            "key",
+            "partition",
+            "not_null_scheduled_departed_landed",
+            "range_departed_on_time",
+            "range_arrived_on_time",
+            "accepted_origin",
+            "departed_were_scheduled",
+        },
+        "route_league_table": {
+            "key",
+            "row_count",
+            "range_rank_by_flights",
+            "not_null_destination",
+            "flights_add_up",
+        },
+        "weather_and_delay": {"key", "accepted_weather", "range_share_late", "every_departure_counts_once"},
+    }
+
+
 def test_every_stream_and_every_place_of_the_probe_has_its_checks(definitions: dg.Definitions) -> None:
     checks: dict[str, set[str]] = {}
     for check in definitions.resolve_asset_graph().asset_check_keys:
-        if check.asset_key.path[0] == "flights":
+        if check.asset_key.path[0] == "flights" and check.asset_key.path[1] != "marts":
             checks.setdefault(check.asset_key.to_user_string(), set()).add(check.name)
     fresh = {"freshness_within_slo", "event_time_freshness"}
     every = {"running", "checkpoint_age", "restarts", "lag", "slots", "no_gap", "circuit"}

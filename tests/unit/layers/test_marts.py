@@ -149,6 +149,20 @@ def test_a_mart_says_what_is_wrong_when_trino_stays_away(
     assert policy.max_retries == 3
 
 
+def test_automation_launches_a_mart_with_all_its_checks(contract: Contract) -> None:
+    """A run that left out a check could not be made: the mart is published by what the checks say."""
+    (asset,) = [asset for asset in mart_assets(contract) if asset.key == KEY]
+    sources = [dg.AssetSpec(dep.asset_key) for spec in asset.specs for dep in spec.deps]
+    definitions = dg.Definitions([asset, *sources], resources={"lakehouse": LakehouseResource()})
+    instance = dg.DagsterInstance.ephemeral()
+    for source in sources:
+        instance.report_runless_asset_event(dg.AssetMaterialization(source.key))
+    result = dg.evaluate_automation_conditions(definitions, instance)
+    assert result.get_num_requested(KEY) == 1
+    together = definitions.resolve_asset_graph().get(KEY).execution_set_entity_keys
+    assert together == {KEY, *(dg.AssetCheckKey(KEY, name) for name in CHECKS)}
+
+
 def test_automation_and_engines_are_as_the_header_says(contract: Contract) -> None:
     first, *others = contract.marts
     changed = [
