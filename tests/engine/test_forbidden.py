@@ -233,7 +233,7 @@ def stores(endpoints: Endpoints, secrets: Secrets) -> Callable[[str], ObjectStor
     return store
 
 
-PREFIXES = ("flink", "paimon", "proof", "tags", "warehouse", "elsewhere")
+PREFIXES = ("flink", "paimon", "proof", "versions", "warehouse", "elsewhere")
 
 
 @pytest.mark.parametrize("user", sorted(ACCESS))

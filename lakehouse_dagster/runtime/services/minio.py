@@ -24,17 +24,19 @@ from lakehouse_dagster.runtime.services.base import Instance, Program, Rendering
 
 REGION: Final = "us-east-1"
 
-_TABLES: Final = ("paimon", "warehouse", "tags")
-"""Prefixes with tables: those of the streams, Iceberg tables such as marts, and copies that tags keep."""
+_TABLES: Final = ("paimon", "warehouse", "versions")
+"""Prefixes with tables: those of the streams, Iceberg tables such as marts, and the copies that tags and
+branches hold."""
 
 ACCESS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = MappingProxyType(
     {
         # Only Flink writes the streams' tables: other writers' commits reset their Iceberg metadata.
         S3_FLINK: (("paimon", "flink", "proof"), ("paimon", "flink", "proof")),
         # Reads everything: it compares, publishes, and starts streams from their state.
-        S3_PLATFORM: (("*",), ("flink", "proof", "tags", "warehouse")),
-        S3_TRINO: (_TABLES, ("warehouse",)),
-        S3_NESSIE: (_TABLES, ("warehouse",)),
+        S3_PLATFORM: (("*",), ("flink", "proof", "versions", "warehouse")),
+        # A branch's copies of lake tables can be written, as plain Iceberg tables: they stay where they are.
+        S3_TRINO: (_TABLES, ("versions", "warehouse")),
+        S3_NESSIE: (_TABLES, ("versions", "warehouse")),
         # Not the streams' state: it holds what the jobs have in memory.
         S3_READER: (_TABLES, ()),
     }
