@@ -326,22 +326,6 @@ class NessieClient:
         for item in self._pages(path, "logEntries", params):
             yield _log_entry(item["commitMeta"])
 
-    def put_tables(
-        self, branch: str = "main", *, where: str | None = None
-    ) -> Iterator[tuple[LogEntry, dict[Key, IcebergTable]]]:
-        """Like `history`, each commit with the Iceberg tables that it has put."""
-        path = f"/trees/{quote(branch, safe='@')}/history"
-        params = {"max-records": "200", "fetch": "ALL", **({"filter": where} if where else {})}
-        for item in self._pages(path, "logEntries", params):
-            yield (
-                _log_entry(item["commitMeta"]),
-                {
-                    tuple(operation["key"]["elements"]): IcebergTable.from_json(operation["content"])
-                    for operation in item.get("operations") or []
-                    if operation["type"] == "PUT" and operation["content"]["type"] == "ICEBERG_TABLE"
-                },
-            )
-
 
 def _log_entry(meta: Mapping[str, Any]) -> LogEntry:
     raw = meta.get("allProperties") or {k: [v] for k, v in meta.get("properties", {}).items()}
