@@ -26,7 +26,7 @@ from lakehouse_dagster.engines.trino import identifier
 from lakehouse_dagster.engines.trino_catalogs import catalog_name, drop_catalog
 from lakehouse_dagster.governance.publisher import published
 from lakehouse_dagster.governance.versions.copies import THREADS, pipeline_folder
-from lakehouse_dagster.governance.versions.freeze import catalogs_of, end, in_paimon, listed
+from lakehouse_dagster.governance.versions.freeze import catalogs_of, end, existing, in_paimon, listed
 from lakehouse_dagster.governance.versions.pins import PIN
 from lakehouse_dagster.governance.versions.procedures import delete_tags, expire_snapshots, tags_of
 from lakehouse_dagster.governance.versions.references import (
@@ -328,8 +328,16 @@ def marked(clients: Clients, keep_since: datetime, *, without: Iterable[str] = (
                 tables[table.metadata_location] = table
 
     for reference in nessie.references():
-        if reference.name not in left_out:
+        if reference.name in left_out:
+            continue
+        try:
             add(tables_of(nessie.entries(reference)))
+        except EngineError as error:
+            if error.status != 404:
+                raise
+            # Deleted, or moved to another commit, since: whatever it shows now is younger than the list.
+            with suppress(ValueError):
+                add(tables_of(nessie.entries(existing(clients, reference.name))))
     # Walked as far back as the policy says, however long the history is; the publisher's commits, which are
     # most, name Paimon's files only. The last one looked at is what `main` showed when that time began.
     for entry in nessie.history(MAIN):
@@ -378,7 +386,13 @@ def _paimon(
     keys = [(path.database, path.table) for path in published(contract).values()]
     needed: dict[Key, set[int]] = {}
     for reference in references:
-        for key, table in nessie.get_tables(keys, reference).items():
+        try:
+            shown = nessie.get_tables(keys, reference)
+        except EngineError as error:
+            if error.status == 404:
+                continue  # deleted since
+            raise
+        for key, table in shown.items():
             if in_paimon(clients, table):
                 needed.setdefault(key, set()).add(table.snapshot_id)
     names = {one.name for one in references} - ended
