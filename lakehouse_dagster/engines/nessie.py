@@ -326,7 +326,10 @@ class NessieClient:
 
         ``where`` is a condition in CEL over ``commit``, judged by the server.
         """
-        for item in self._history(branch, where, {"max-records": str(page)}):
+        path = f"/trees/{quote(branch, safe='@')}/history"
+        params = {"max-records": str(page), **({"filter": where} if where else {})}
+        # The server passes over what the condition leaves out, a few thousand commits in a second.
+        for item in self._pages(path, "logEntries", params, timeout=60.0):
             yield _log_entry(item["commitMeta"])
 
     def commits_before(
@@ -337,26 +340,6 @@ class NessieClient:
         # A text in CEL; the moment's own form holds no quote.
         where = f"timestamp(commit.commitTime) < timestamp('{until}')"
         return self.history(branch, where=where, page=page)
-
-    def put_tables(
-        self, branch: str = "main", *, where: str | None = None
-    ) -> Iterator[tuple[LogEntry, dict[Key, IcebergTable]]]:
-        """Like `history`, each commit with the Iceberg tables that it has put."""
-        for item in self._history(branch, where, {"max-records": "200", "fetch": "ALL"}):
-            yield (
-                _log_entry(item["commitMeta"]),
-                {
-                    tuple(operation["key"]["elements"]): IcebergTable.from_json(operation["content"])
-                    for operation in item.get("operations") or []
-                    if operation["type"] == "PUT" and operation["content"]["type"] == "ICEBERG_TABLE"
-                },
-            )
-
-    def _history(self, branch: str, where: str | None, params: Mapping[str, str]) -> Iterator[Any]:
-        path = f"/trees/{quote(branch, safe='@')}/history"
-        asked = {**params, **({"filter": where} if where else {})}
-        # The server passes over what the condition leaves out, a few thousand commits in a second.
-        return self._pages(path, "logEntries", asked, timeout=60.0)
 
 
 def _log_entry(meta: Mapping[str, Any]) -> LogEntry:

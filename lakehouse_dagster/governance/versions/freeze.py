@@ -277,10 +277,15 @@ def listed(clients: Clients, kind: Kind, pipeline: str | None = None) -> list[Li
             continue
         if reference.name.startswith(TEMPORARY):
             continue
-        made = origin(nessie, reference)
+        try:
+            made = origin(nessie, reference)
+            newest = next(nessie.history(reference.pinned), None)
+        except EngineError as error:
+            if error.status == 404:
+                continue  # deleted since
+            raise
         if pipeline is not None and made is not None and made.properties.get(PIPELINE) != pipeline:
             continue
-        newest = next(nessie.history(reference.pinned), None)
         catalog = _catalog_or_none(reference.name)
         told = made.properties if made else {}
         found.append(
@@ -318,7 +323,7 @@ def _catalog_or_none(name: str) -> str | None:
 
 def give_catalog(clients: Clients, name: str) -> str:
     """Give a branch or tag, whoever has made it, its catalog in Trino; returns the catalog's name."""
-    reference = _existing(clients, name)
+    reference = existing(clients, name)
     catalog = catalog_name(reference.name)
     create_catalog(clients.endpoints, clients.trino, catalog, reference.name)
     return catalog
@@ -329,7 +334,7 @@ def end(clients: Clients, contract: Contract, kind: Kind, name: str) -> Referenc
 
     ValueError when there is none, or when it is another pipeline's or was made by somebody else.
     """
-    reference = _existing(clients, name)
+    reference = existing(clients, name)
     if reference.type != kind.upper() or reference.name == MAIN:
         raise ValueError(f"{name} is not a {kind}")
     made = origin(clients.nessie, reference)
@@ -347,7 +352,8 @@ def end(clients: Clients, contract: Contract, kind: Kind, name: str) -> Referenc
     return reference
 
 
-def _existing(clients: Clients, name: str) -> Reference:
+def existing(clients: Clients, name: str) -> Reference:
+    """The branch or tag of that name; ValueError when there is none."""
     try:
         return clients.nessie.get_reference(name)
     except EngineError as error:

@@ -23,6 +23,8 @@ _FULL_HASH = 64
 #: Properties of the commits that this package makes; the publisher's have no kind.
 KIND = f"{PREFIX}.kind"
 NAME = f"{PREFIX}.name"
+PUBLISHER = f"{PREFIX}.publisher"
+"""Only the publisher's commits have it, and those are on `main` only."""
 PIPELINE = f"{PREFIX}.pipeline"
 TEAM_OF = f"{PREFIX}.team-of"
 """The pipeline of a commit on `main` that is no publication: it says nothing of the lake's tables."""
@@ -147,21 +149,23 @@ def _commit(nessie: NessieClient, spec: str, text: str) -> Version:
                 raise UnknownVersionError(f"there is no commit {spec}") from error
             raise
         return Version(spec, reference)
-    hashes = {entry.hash for entry in nessie.history(MAIN) if entry.hash.startswith(text)}
-    if len(hashes) != 1:
-        many = "more than one commit begins" if hashes else f"no commit on {MAIN} begins"
-        raise UnknownVersionError(f"{many} with {spec}; give more digits, or all {_FULL_HASH}")
-    return Version(spec, Reference(MAIN, hashes.pop()))
+    # The newest that begins so; eight digits of a hash tell commits apart.
+    found = next((one.hash for one in nessie.history(MAIN) if one.hash.startswith(text)), None)
+    if found is None:
+        raise UnknownVersionError(f"no commit on {MAIN} begins with {spec}; give all {_FULL_HASH} digits")
+    return Version(spec, Reference(MAIN, found))
 
 
 def origin(nessie: NessieClient, reference: Reference) -> LogEntry | None:
     """The commit with which this project has made a branch or tag; None for one that is somebody else's."""
-    found = nessie.history(
-        reference.pinned, where=f"'{NAME}' in commit.properties && commit.properties['{NAME}'] == "
-        f"'{reference.name}'",
-    )  # fmt: skip
     wanted = "tag" if reference.type == "TAG" else "branch"
-    return next((one for one in found if one.properties.get(KIND) == wanted), None)
+    for one in nessie.history(reference.pinned):
+        if one.properties.get(KIND) == wanted and one.properties.get(NAME) == reference.name:
+            return one
+        # A tag's is its newest; a branch's comes after all of `main`, which may be very long.
+        if wanted == "tag" or PUBLISHER in one.properties:
+            return None
+    return None
 
 
 def tables_of(entries: Mapping[Key, Mapping[str, object]]) -> dict[Key, IcebergTable]:

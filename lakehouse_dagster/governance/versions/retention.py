@@ -26,10 +26,16 @@ from lakehouse_dagster.engines.trino import identifier
 from lakehouse_dagster.engines.trino_catalogs import catalog_name, drop_catalog
 from lakehouse_dagster.governance.publisher import published
 from lakehouse_dagster.governance.versions.copies import THREADS, pipeline_folder
-from lakehouse_dagster.governance.versions.freeze import catalogs_of, end, in_paimon, listed
+from lakehouse_dagster.governance.versions.freeze import catalogs_of, end, existing, in_paimon, listed
 from lakehouse_dagster.governance.versions.pins import PIN
 from lakehouse_dagster.governance.versions.procedures import delete_tags, expire_snapshots, tags_of
-from lakehouse_dagster.governance.versions.references import MAIN, TEMPORARY, parse_time, tables_of
+from lakehouse_dagster.governance.versions.references import (
+    MAIN,
+    PUBLISHER,
+    TEMPORARY,
+    parse_time,
+    tables_of,
+)
 from lakehouse_dagster.governance.versions.retention_plan import (
     Dated,
     Sweep,
@@ -322,17 +328,25 @@ def marked(clients: Clients, keep_since: datetime, *, without: Iterable[str] = (
                 tables[table.metadata_location] = table
 
     for reference in nessie.references():
-        if reference.name not in left_out:
+        if reference.name in left_out:
+            continue
+        try:
             add(tables_of(nessie.entries(reference)))
-    moment = f"timestamp('{keep_since:%Y-%m-%dT%H:%M:%S}Z')"
-    # The publisher's commits name Paimon's files only, and are most.
-    others = "!('lakehouse.publisher' in commit.properties)"
-    since = f"timestamp(commit.commitTime) >= {moment} && {others}"
-    for _, put in nessie.put_tables(MAIN, where=since):
-        add(put)
-    earlier = next(nessie.history(MAIN, where=f"timestamp(commit.commitTime) < {moment}"), None)
-    if earlier is not None:
-        add(tables_of(nessie.entries(Reference(MAIN, earlier.hash))))
+        except EngineError as error:
+            if error.status != 404:
+                raise
+            # Deleted, or moved to another commit, since: whatever it shows now is younger than the list.
+            with suppress(ValueError):
+                add(tables_of(nessie.entries(existing(clients, reference.name))))
+    # Walked as far back as the policy says, however long the history is; the publisher's commits, which are
+    # most, name Paimon's files only. The last one looked at is what `main` showed when that time began.
+    for entry in nessie.history(MAIN):
+        earlier = parse_time(entry.commit_time)
+        begins = earlier is not None and earlier < keep_since
+        if begins or PUBLISHER not in entry.properties:
+            add(tables_of(nessie.entries(Reference(MAIN, entry.hash))))
+        if begins:
+            break
     with ThreadPoolExecutor(THREADS, thread_name_prefix="mark") as pool:
         found = pool.map(lambda location: _tree_keys(clients, location), tables)
         return {key for keys in found for key in keys}
@@ -372,7 +386,13 @@ def _paimon(
     keys = [(path.database, path.table) for path in published(contract).values()]
     needed: dict[Key, set[int]] = {}
     for reference in references:
-        for key, table in nessie.get_tables(keys, reference).items():
+        try:
+            shown = nessie.get_tables(keys, reference)
+        except EngineError as error:
+            if error.status == 404:
+                continue  # deleted since
+            raise
+        for key, table in shown.items():
             if in_paimon(clients, table):
                 needed.setdefault(key, set()).add(table.snapshot_id)
     names = {one.name for one in references} - ended
