@@ -26,6 +26,7 @@ class World:
     asked: list[str] = field(default_factory=list)
     failures: int = 0
     catalog: str = "lake"
+    endpoints: Any = None
 
     @property
     def trino(self) -> World:
