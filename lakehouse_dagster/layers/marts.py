@@ -80,7 +80,7 @@ def _mart_asset(contract: Contract, mart: Mart) -> dg.AssetsDefinition:
                 clients.endpoints,
                 mart.name,
                 dagster_run=context.run_id,
-                dagster_job=context.job_name,
+                dagster_job="dagster",
             ) as run,
         ):
             read = clients.nessie.get_reference("main").hash
