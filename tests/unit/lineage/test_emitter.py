@@ -19,6 +19,8 @@ from lakehouse_dagster.lineage.event_file import EventFile
 from lakehouse_dagster.lineage.event_post import EventPost
 from lakehouse_dagster.lineage.model import DatasetFacts, DatasetName, Job, RunFacts, State
 from lakehouse_dagster.lineage.settings import LineageSettings, handed_on
+from lakehouse_dagster.runtime.settings import Settings
+from lakehouse_dagster.runtime.supervision import base_environment
 from tests.unit.lineage.conftest import events
 
 JOB = Job("shop.load", "BATCH", "SPARK", "JOB")
@@ -213,3 +215,11 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
     assert found == LineageSettings(tmp_path / "lineage", "http://marquez:5000", Path("/run/key"), "prod")
     assert set(handed_on(env)) == set(env) - {"LAKEHOUSE_DATA", "OTHER"}
     assert LineageSettings.load({"LAKEHOUSE_OPENLINEAGE_DISABLED": "True"}).enabled is False
+
+
+def test_services_get_the_settings_of_whoever_starts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_OPENLINEAGE_URL", "http://marquez:5000")
+    environment = base_environment(Settings.load())
+    assert environment["LAKEHOUSE_OPENLINEAGE_URL"] == "http://marquez:5000"
+    monkeypatch.delenv("LAKEHOUSE_OPENLINEAGE_URL")
+    assert "LAKEHOUSE_OPENLINEAGE_URL" not in base_environment(Settings.load())

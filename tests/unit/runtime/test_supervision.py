@@ -68,6 +68,7 @@ def test_values_supervisor_cannot_hold_are_refused(tmp_path: Path, value: str) -
 def test_services_inherit_nothing_from_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xmx1g")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy")
+    monkeypatch.delenv("LAKEHOUSE_OPENLINEAGE_DISABLED", raising=False)
     settings = Settings(project=tmp_path, home=tmp_path / "h", data=tmp_path / "d", port_offset=3)
     environment = base_environment(settings)
     assert set(environment) == {

@@ -329,6 +329,23 @@ def test_every_row_becomes_one_event_whoever_wrote_it(daemon: Daemon, world: Wor
     assert daemon.reported(dg.AssetKey(["flights", "streams", "serving"])) == [3, 6]
 
 
+def test_every_row_is_told_to_lineage_once(
+    daemon: Daemon, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(
+        sensor_module,
+        "emit_streams",
+        lambda _contract, _clients, _store, rows: told.extend(r.id for r in rows),
+    )
+    daemon.tick()
+    write(row(EventKind.STOP), row(EventKind.START))
+    daemon.tick()
+    daemon.tick()
+    assert told == sorted(set(told))
+    assert {4, 5} <= set(told)
+
+
 @pytest.mark.parametrize(
     ("kind", "ok", "made_anew"),
     [

@@ -1,6 +1,5 @@
 -- mart:
 --   description: Partitioned, over every kind of column.
---   engines: [trino, doris]
 --   automation: by_hand
 --   partition: day
 SELECT date(e.t_datetime) AS day, e.*, s.price
