@@ -46,6 +46,9 @@ def create_catalog(
         "iceberg.rest-catalog.uri": f"{endpoints.nessie.url}/iceberg",
         "iceberg.rest-catalog.prefix": prefix,
         "iceberg.rest-catalog.warehouse": endpoints.trino.catalog,
+        # As in compose/trino/catalog/lake.properties: another reference may need what this one does not name.
+        "iceberg.remove-orphan-files.min-retention": "36500d",
+        "iceberg.expire-snapshots.min-retention": "36500d",
         "fs.native-s3.enabled": "true",
         "s3.endpoint": endpoints.s3.endpoint,
         "s3.region": "us-east-1",

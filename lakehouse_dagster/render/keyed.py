@@ -43,11 +43,11 @@ def first_page(contract: Contract, table: str, rows: int) -> str:
 
 def next_page(contract: Contract, table: str, after: Sequence[Any], rows: int) -> tuple[str, list[Any]]:
     """SELECT of the rows after a key, and its arguments."""
-    names = [_escaped(quoting.mysql(column.name)) for column in _key(contract, table)]
+    names = [quoting.mysql(column.name) for column in _key(contract, table)]
     # The first condition is what the index is searched by; the second picks the rows exactly.
     condition, args = _after(names, list(after))
     if len(names) > 1:
-        condition, args = f"{names[0]} >= %s AND ({condition})", [after[0], *args]
+        condition, args = f"{_escaped(names[0])} >= %s AND ({condition})", [after[0], *args]
     sql = (
         f"{_escaped(_select(contract, table))}\nWHERE {condition}\n"
         f"ORDER BY {_escaped(_order(contract, table))}\nLIMIT {int(rows)}"

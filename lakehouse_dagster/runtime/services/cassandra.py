@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cassandra import Unauthorized
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import ConstantReconnectionPolicy, RoundRobinPolicy
@@ -16,6 +17,7 @@ from lakehouse_dagster.runtime.endpoints import (
     CASSANDRA_USER,
     CASSANDRA_WRITER,
 )
+from lakehouse_dagster.runtime.errors import RuntimeFailure
 from lakehouse_dagster.runtime.ports import HOST
 from lakehouse_dagster.runtime.services.base import (
     Instance,
@@ -145,6 +147,11 @@ class Cassandra(Service):
                         return
                     _create_role(session, instance, CASSANDRA_SUPERUSER, superuser=True)
                 break
+            except Unauthorized as refused:
+                raise RuntimeFailure(
+                    f"Cassandra does not take the password of {CASSANDRA_SUPERUSER} in secrets.json",
+                    "put the one that it had into cassandra_superuser; only this role can give out another",
+                ) from refused
             except NoHostAvailable as refused:
                 if not _is_refusal(refused) or user == _DEFAULT_ROLE:
                     raise
@@ -165,6 +172,9 @@ class Cassandra(Service):
             f"CREATE KEYSPACE IF NOT EXISTS {CASSANDRA_KEYSPACE} "
             "WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
         )
+        # Whoever makes a role may change it, and the platform's made the superuser in an earlier version.
+        for role in (CASSANDRA_SUPERUSER, CASSANDRA_WRITER, CASSANDRA_READER):
+            session.execute(f"REVOKE ALL PERMISSIONS ON ROLE {role} FROM {CASSANDRA_USER}")
         # Whoever makes a keyspace owns it, so the platform may let others in to those that it makes. Rights
         # on all keyspaces would include the one with the passwords.
         session.execute(f"GRANT CREATE ON ALL KEYSPACES TO {CASSANDRA_USER}")

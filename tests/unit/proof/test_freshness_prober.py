@@ -189,8 +189,15 @@ class _NoClients:
 
 
 class _Endpoints:
+    """The same whoever acts."""
+
+    host, port = "127.0.0.1", 1
+
+    def acting(self, identity: str) -> _Endpoints:
+        return self
+
     def __getattr__(self, name: str) -> Any:
-        return type("Endpoint", (), {"host": "127.0.0.1", "port": 1})()
+        return self
 
 
 @pytest.fixture
