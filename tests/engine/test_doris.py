@@ -50,7 +50,7 @@ def in_doris(contract: Contract) -> Contract:
         for mart in contract.marts
         if portable(contract, mart.name)
     )
-    return dataclasses.replace(contract, pipeline=contract.pipeline.model_copy(update={"marts": marts}))
+    return dataclasses.replace(contract, marts=marts)
 
 
 CONTRACT = in_doris(load_contract(DEFS_ROOT / "flights"))

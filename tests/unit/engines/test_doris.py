@@ -31,7 +31,7 @@ def contract() -> Contract:
 
 def with_doris(contract: Contract) -> Contract:
     marts = tuple(mart.model_copy(update={"engines": ("trino", "doris")}) for mart in contract.marts)
-    return dataclasses.replace(contract, pipeline=contract.pipeline.model_copy(update={"marts": marts}))
+    return dataclasses.replace(contract, marts=marts)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def in_doris(contract: Contract) -> Contract:
         for mart in contract.marts
         if mart.name == MART
     )
-    return dataclasses.replace(contract, pipeline=contract.pipeline.model_copy(update={"marts": marts}))
+    return dataclasses.replace(contract, marts=marts)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
 
 def test_a_contract_without_doris_has_none_of_it(contract: Contract) -> None:
     marts = tuple(mart.model_copy(update={"engines": ("trino",)}) for mart in contract.marts)
-    without = dataclasses.replace(contract, pipeline=contract.pipeline.model_copy(update={"marts": marts}))
+    without = dataclasses.replace(contract, marts=marts)
     defs = build_doris_defs(without)
     assert [*(defs.assets or []), *(defs.jobs or []), *(defs.sensors or [])] == []
 

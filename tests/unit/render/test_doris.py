@@ -53,7 +53,7 @@ SHAPES = {
 def on_doris(contract: Contract) -> Contract:
     """The contract with all its marts in Doris too."""
     marts = tuple(mart.model_copy(update={"engines": ("trino", "doris")}) for mart in contract.marts)
-    return dataclasses.replace(contract, pipeline=contract.pipeline.model_copy(update={"marts": marts}))
+    return dataclasses.replace(contract, marts=marts)
 
 
 CONTRACTS = {
@@ -125,14 +125,12 @@ def test_views_are_built_and_refreshed_on_request_only(name: str) -> None:
 
 def test_only_contracts_with_a_mart_for_doris_have_its_files() -> None:
     contract = load_contract(GOLDEN / "zoo")
-    trino = contract.pipeline.model_copy(
-        update={"marts": tuple(m.model_copy(update={"engines": ("trino",)}) for m in contract.marts)}
-    )
+    trino = tuple(mart.model_copy(update={"engines": ("trino",)}) for mart in contract.marts)
     assert {name for name in artefacts(contract) if name.startswith("doris/")} == {
         "doris/01_catalogs.sql", "doris/02_database.sql", "doris/03_grants.sql", "doris/10_prices.sql",
         "doris/operations/prices.sql",
     }  # fmt: skip
-    assert not [n for n in artefacts(dataclasses.replace(contract, pipeline=trino)) if n.startswith("doris/")]
+    assert not [n for n in artefacts(dataclasses.replace(contract, marts=trino)) if n.startswith("doris/")]
 
 
 # --- the own checks find what they are for ------------------------------------------------------------------
@@ -189,8 +187,7 @@ def test_why_a_declared_partition_is_none_is_said() -> None:
     contract = CONTRACTS["flights"]
     (mart,) = contract.marts[:1]
     declared = mart.model_copy(update={"partition": "scheduled_day"})
-    pipeline = contract.pipeline.model_copy(update={"marts": (declared,)})
-    text = doris.artefacts(dataclasses.replace(contract, pipeline=pipeline))[f"doris/10_{mart.name}.sql"]
+    text = doris.artefacts(dataclasses.replace(contract, marts=(declared,)))[f"doris/10_{mart.name}.sql"]
     assert text.startswith("-- not partitioned by scheduled_day: Doris takes")
     assert "PARTITION BY (" not in text
 
@@ -292,8 +289,7 @@ def test_a_description_stays_a_comment_and_takes_no_secret(text: str) -> None:
     mart = contract.marts[0].model_copy(
         update={"description": f"{text} 'replication_num' = '${{DORIS_REPLICAS}}'"}
     )
-    pipeline = contract.pipeline.model_copy(update={"marts": (mart,)})
-    said = doris.view(dataclasses.replace(contract, pipeline=pipeline), mart.name)
+    said = doris.view(dataclasses.replace(contract, marts=(mart,)), mart.name)
     create = doris.with_replicas(said.create, 3)
     strings = [token.text for token in AsDoris().tokenize(create) if token.token_type is TokenType.STRING]
     assert strings[0] == f"{mart.description} [lakehouse:{said.fingerprint}]".strip()

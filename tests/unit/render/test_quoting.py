@@ -121,7 +121,8 @@ def contract(table: str, column: str, text: str) -> Contract:
     )
     mart = Mart(
         name="m",
-        description=text,
+        # Never blank: a blank description is none, and makes no comment.
+        description=f"d{text}",
         key=(column,),
         partition="day",
         checks=(
