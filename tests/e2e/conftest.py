@@ -46,6 +46,19 @@ def flow(instance: Path) -> Iterator[Flow]:
         yield Flow(instance, endpoints, find_contract("flights"), dagster, clients)
 
 
+@pytest.fixture(scope="session")
+def endpoints(flow: Flow) -> Endpoints:
+    """Addresses of the engines in which the sample flows."""
+    return flow.endpoints
+
+
+@pytest.fixture
+def clients(flow: Flow) -> Iterator[Clients]:
+    """Fresh clients of those engines."""
+    with Clients(flow.endpoints, submitter=flink_submitter) as found:
+        yield found
+
+
 def copies(contract: Contract) -> int:
     """In how many places a verification compares: each table in Paimon and in Trino, and each view."""
     return 2 * len(contract.tables) + len(contract.views)

@@ -22,9 +22,11 @@ from lakehouse_dagster.contract.marts import MartQuery
 from lakehouse_dagster.contract.model import Mart, Pipeline, Retention, Source, Table
 from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
 from lakehouse_dagster.engines.clients import Clients
+from lakehouse_dagster.engines.endpoints import FLINK
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.flink import script_environment
 from lakehouse_dagster.engines.nessie import Delete, IcebergTable, Key, Reference
+from lakehouse_dagster.engines.s3 import ObjectStore
 from lakehouse_dagster.engines.trino_catalogs import catalog_name, drop_catalog
 from lakehouse_dagster.governance.hold import HoldStore
 from lakehouse_dagster.governance.publisher import Publication, Publisher, PublisherState
@@ -58,11 +60,11 @@ class OwnLake:
                 owner="team:test",
                 source=Source(database="airline"),
                 tables=(Table(name="a"), Table(name="b")),
-                marts=(Mart(name="m", key=("v",)),),
                 retention=Retention(publications_hours=0, grace_hours=0),
             ),
             lock=lock,
             queries=dict[str, MartQuery](),
+            marts=(Mart(name="m", key=("v",)),),
         )
         self.forgetful = forgetful
         self.position = 0
@@ -223,8 +225,11 @@ class OwnLake:
                 if len(key) == 1:
                     with suppress(EngineError):
                         nessie.commit([Delete(key)], "clean up", reference=nessie.get_reference())
+        # Only Flink's keys may delete what Flink has written.
+        ObjectStore(clients.endpoints.s3.acting(FLINK)).delete_prefix(
+            f"{clients.paimon.warehouse}/{self.name}.db/"
+        )
         for prefix in (
-            f"{clients.paimon.warehouse}/{self.name}.db/",
             f"versions/{self.name}/",
             f"maintenance/{self.name}/",
             f"warehouse/{self.name}_marts/",

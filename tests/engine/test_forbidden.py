@@ -234,7 +234,7 @@ def stores(endpoints: Endpoints, secrets: Secrets) -> Callable[[str], ObjectStor
     return store
 
 
-PREFIXES = ("flink", "paimon", "proof", "versions", "warehouse", "elsewhere")
+PREFIXES = ("flink", "maintenance", "paimon", "proof", "versions", "warehouse", "elsewhere")
 
 
 @pytest.mark.parametrize("user", sorted(ACCESS))

@@ -33,7 +33,7 @@ ACCESS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = MappingProxyType
         # Only Flink writes the streams' tables: other writers' commits reset their Iceberg metadata.
         S3_FLINK: (("paimon", "flink", "proof"), ("paimon", "flink", "proof")),
         # Reads everything: it compares, publishes, and starts streams from their state.
-        S3_PLATFORM: (("*",), ("flink", "proof", "versions", "warehouse")),
+        S3_PLATFORM: (("*",), ("flink", "maintenance", "proof", "versions", "warehouse")),
         # A branch's copies of lake tables can be written, as plain Iceberg tables: they stay where they are.
         S3_TRINO: (_TABLES, ("versions", "warehouse")),
         S3_NESSIE: (_TABLES, ("versions", "warehouse")),

@@ -29,7 +29,7 @@ from lakehouse_dagster.engines.trino import TrinoClient
 from lakehouse_dagster.engines.trino_catalogs import pinned
 from lakehouse_dagster.render import doris, trino
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("flow")]
 
 
 def portable(contract: Contract, mart: str) -> bool:

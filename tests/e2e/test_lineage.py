@@ -24,7 +24,7 @@ from lakehouse_dagster.lineage.settings import LineageSettings
 from lakehouse_dagster.lineage.streams import emit_streams
 from lakehouse_dagster.streams.store import StreamStore
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("flow")]
 
 MART = "delay_by_carrier_hour"
 

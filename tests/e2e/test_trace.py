@@ -23,7 +23,7 @@ from lakehouse_dagster.lineage.journey import Arrival, Hop, Journey, Operation
 from lakehouse_dagster.lineage.trace import parse_key, trace
 from tests.conftest import wait_until
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("flow")]
 
 TABLE = "flights"
 WAIT = 150.0
