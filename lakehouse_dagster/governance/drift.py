@@ -20,6 +20,7 @@ from lakehouse_dagster.engines.nessie import IcebergTable, Reference
 from lakehouse_dagster.engines.paimon import IcebergState, parse_iceberg
 from lakehouse_dagster.governance.decision import PREFIX
 from lakehouse_dagster.governance.publisher import BRANCH, published
+from lakehouse_dagster.governance.versions.references import FOLDER
 
 if TYPE_CHECKING:
     from lakehouse_dagster.engines.nessie import NessieClient
@@ -113,8 +114,9 @@ def look(
             allowed = slack
             if table != QUARANTINE_TABLE:
                 allowed += contract.visible_seconds(table)
-            found = _Look(paimon, path, shown.get(tuple(path)), vouched.get(table), allowed, held)  # noqa: B023
-            return found.run()
+            told, folder = vouched  # noqa: B023
+            look_at = _Look(paimon, path, shown.get(tuple(path)), told.get(table), folder, allowed, held)  # noqa: B023
+            return look_at.run()
 
         with ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="drift") as pool:
             drift = Drift(contract.name, reference, tuple(pool.map(one, paths.items())))
@@ -124,8 +126,11 @@ def look(
     return drift
 
 
-def _vouched(contract: Contract, nessie: NessieClient, reference: Reference) -> dict[str, int]:
-    """By table the snapshot that the pipeline's newest publication said readers see."""
+def _vouched(contract: Contract, nessie: NessieClient, reference: Reference) -> tuple[dict[str, int], str]:
+    """By table the snapshot that the pipeline's newest publication said readers see.
+
+    Of a rollback also the address of the copies that it shows; else that is empty.
+    """
     for entry in nessie.log(reference.pinned, limit=HISTORY):
         if entry.properties.get(f"{PREFIX}.pipeline") != contract.name:
             continue
@@ -134,8 +139,8 @@ def _vouched(contract: Contract, nessie: NessieClient, reference: Reference) -> 
             if name.startswith(f"{PREFIX}.table.") and name.endswith(".iceberg-snapshot"):
                 table = name.removeprefix(f"{PREFIX}.table.").removesuffix(".iceberg-snapshot")
                 found[table] = int(value)
-        return found
-    return {}
+        return found, entry.properties.get(FOLDER, "")
+    return {}, ""
 
 
 @dataclass
@@ -146,6 +151,7 @@ class _Look:
     path: LakePath
     shown: IcebergTable | None
     vouched: int | None
+    folder: str
     allowed: float
     held: bool
 
@@ -180,8 +186,9 @@ class _Look:
 
     def _foreign(self) -> Iterable[str]:
         assert self.shown is not None
-        folder = f"{self.paimon.location(*self.path)}/metadata/"
-        if not self.shown.metadata_location.startswith(folder):
+        own = f"{self.paimon.location(*self.path)}/metadata/"
+        expected = (own, f"{self.folder}/") if self.folder else own
+        if not self.shown.metadata_location.startswith(expected):
             yield f"somebody else put {self.shown.metadata_location} there, which is none of this lake table"
         elif self.vouched is not None and self.vouched != self.shown.snapshot_id:
             yield (

@@ -59,7 +59,7 @@ def outcomes(contract: Contract, clients: "Clients") -> list[Outcome]:
     from lakehouse_dagster.governance.hold import HoldStore, said
     from lakehouse_dagster.governance.publisher import Publisher
 
-    hold = HoldStore(clients.postgres).held(contract.name)
+    hold = HoldStore(clients.postgres).blocked(contract.name)
     failures = Publisher(clients.endpoints, clients=clients).refusals(contract)
     made = {"checks": dg.MetadataValue.md("\n".join(f"- `{name}`: {text}" for name, text in CHECKS.items()))}
     if failures:

@@ -11,6 +11,7 @@ from lakehouse_dagster.contract.applied import current
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.engines.clients import ClientSource
 from lakehouse_dagster.engines.errors import EngineError
+from lakehouse_dagster.layers.one_op_job import one_op_job
 from lakehouse_dagster.quarantine.model import Place
 from lakehouse_dagster.quarantine.offer import drop_job_name, replay_job_name
 from lakehouse_dagster.quarantine.operations import NotReplayed, Quarantine, Wanted
@@ -124,20 +125,7 @@ def drop_job(contract: Contract) -> dg.JobDefinition:
 
 
 def _job(contract: Contract, name: str, description: str, op: dg.OpDefinition) -> dg.JobDefinition:
-    @dg.job(
-        name=name,
-        description=description,
-        tags={
-            "pipeline": contract.name,
-            "owner": contract.owner,
-            # A run whose process was killed must not take one of the queue's places for ever.
-            "dagster/max_runtime": str(LONGEST_SECONDS),
-        },
-    )
-    def job() -> None:
-        op()
-
-    return job
+    return one_op_job(contract, name, description, op, longest_seconds=LONGEST_SECONDS)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from lakehouse_dagster.contract.errors import ContractError
 from lakehouse_dagster.engines.clients import Clients, ClientSource
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.layers import keys
+from lakehouse_dagster.layers.one_op_job import one_op_job
 from lakehouse_dagster.streams import evolve, runs
 from lakehouse_dagster.streams.assets import CONNECTOR
 from lakehouse_dagster.streams.events import RUN_ACTOR
@@ -394,16 +395,4 @@ def _follow(
 
 
 def _job(contract: Contract, name: str, description: str, op: dg.OpDefinition) -> dg.JobDefinition:
-    @dg.job(
-        name=name,
-        description=description,
-        tags={
-            "pipeline": contract.name,
-            "owner": contract.owner,
-            "dagster/max_runtime": str(LONGEST_SECONDS),
-        },
-    )
-    def job() -> None:
-        op()
-
-    return job
+    return one_op_job(contract, name, description, op, longest_seconds=LONGEST_SECONDS)

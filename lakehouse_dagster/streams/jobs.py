@@ -14,6 +14,7 @@ from lakehouse_dagster.contract.applied import current
 from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.engines.clients import ClientSource
 from lakehouse_dagster.engines.errors import EngineError
+from lakehouse_dagster.layers.one_op_job import one_op_job
 from lakehouse_dagster.streams.assets import Stream, stream_of
 from lakehouse_dagster.streams.decision import Verb
 from lakehouse_dagster.streams.events import RUN_ACTOR
@@ -206,22 +207,8 @@ def _job(
     tags: dict[str, str] | None = None,
     longest_seconds: int = LONGEST_SECONDS,
 ) -> dg.JobDefinition:
-    @dg.job(
-        name=name,
-        description=description,
-        tags={
-            "pipeline": contract.name,
-            "owner": contract.owner,
-            PIPELINE_TAG: contract.name,
-            # A run whose process was killed must not take one of the queue's places for ever.
-            "dagster/max_runtime": str(longest_seconds),
-            **(tags or {}),
-        },
-    )
-    def job() -> None:
-        op()
-
-    return job
+    own = {PIPELINE_TAG: contract.name, **(tags or {})}
+    return one_op_job(contract, name, description, op, longest_seconds=longest_seconds, tags=own)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from lakehouse_dagster.components.resources import LakehouseResource
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.endpoints import Endpoints
 from lakehouse_dagster.engines.trino_catalogs import catalog_name
+from lakehouse_dagster.governance import drift
 from lakehouse_dagster.governance.hold import HoldStore, PublicationHeldError
 from lakehouse_dagster.governance.versions import freeze as freezing
 from lakehouse_dagster.governance.versions.defs import build_version_defs
@@ -304,6 +305,8 @@ def test_readers_go_back_and_forward_while_the_stream_writes_on(lake: OwnLake) -
         assert pin.reason == "bad rows"
         assert told[0].kind == "rollback"
         assert told[0].missing == ()
+        # What readers are shown on purpose is no drift.
+        assert drift.look(lake.contract, clients.paimon, clients.nessie, held=True).problems == []
         # What went back last a while ago is copied as well: readable whatever Paimon does.
         gone = forward(clients, lake.contract, actor=ACTOR)
         print(f"forward: {gone.seconds:.2f} s")

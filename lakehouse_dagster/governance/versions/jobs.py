@@ -12,6 +12,7 @@ from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.engines.clients import Clients, ClientSource
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.layers.marts import markdown_table
+from lakehouse_dagster.layers.one_op_job import one_op_job
 
 TIMEOUT_SECONDS = 30.0
 LONGEST_SECONDS = 6 * 3600
@@ -306,20 +307,7 @@ def _freeze(
 
 
 def _job(contract: Contract, name: str, description: str, op: dg.OpDefinition) -> dg.JobDefinition:
-    @dg.job(
-        name=name,
-        description=description,
-        tags={
-            "pipeline": contract.name,
-            "owner": contract.owner,
-            # A run whose process was killed must not take one of the queue's places for ever.
-            "dagster/max_runtime": str(LONGEST_SECONDS),
-        },
-    )
-    def job() -> None:
-        op()
-
-    return job
+    return one_op_job(contract, name, description, op, longest_seconds=LONGEST_SECONDS)
 
 
 @contextmanager
