@@ -170,6 +170,7 @@ class Scale:
 
         for statement in cassandra.statements(self.contract):
             self.clients.cassandra.execute(statement)
+        self.clients.cassandra.admit(self.name)
         session = self.clients.cassandra.session()
         insert = session.prepare(
             f'INSERT INTO "{self.name}".board (id, part, amount, note, flag, source_position)'  # noqa: S608

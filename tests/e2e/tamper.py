@@ -18,6 +18,7 @@ from lakehouse_dagster.engines.flink import script_environment
 from lakehouse_dagster.governance.publisher import publish_once
 from lakehouse_dagster.render import paimon, quoting
 from lakehouse_dagster.render.flink_sql import FlinkScript
+from tests.forgery import forge
 
 Undo = Callable[[], None]
 Key = Mapping[str, str]
@@ -67,18 +68,18 @@ def in_paimon(clients: Clients, contract: Contract, table: str, key: Key, column
 
 
 def in_trino(clients: Clients, contract: Contract, table: str, key: Key, column: str, value: str) -> Undo:
-    """Update a published table through Trino: Nessie's main then shows a version that Paimon never wrote."""
-    name = quoting.double(*contract.lake_path(table))
+    """Let Nessie's main show a version of a published table that Paimon never wrote."""
     where = " AND ".join(
         f"CAST({quoting.double(n)} AS varchar) = {quoting.literal(v)}" for n, v in key.items()
     )
-    kind = mapping(contract.schema(table).column(column)).trino
-    clients.trino.execute(
-        f"UPDATE {name} SET {quoting.double(column)} = CAST({quoting.literal(value)} AS {kind}) WHERE {where}"
-    )
+    schema = contract.schema(table)
+    columns = (*schema.column_names, *AUDIT_COLUMNS)
+    forged = f"CAST({quoting.literal(value)} AS {mapping(schema.column(column)).trino})"
+    discard = forge(clients, contract.lake_path(table), columns, {column: forged}, where)
 
     def undo() -> None:
         assert publish_once(contract, clients.endpoints, requested_by="a test") is not None
+        discard()
 
     return undo
 

@@ -28,6 +28,7 @@ from lakehouse_dagster.proof.verify import Report, Verifier, places
 from lakehouse_dagster.render import cassandra, paimon, quoting
 from lakehouse_dagster.render.flink_sql import FlinkScript
 from lakehouse_dagster.runtime.submitter import flink_submitter
+from tests.forgery import forge
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -120,6 +121,7 @@ class Copies:
         publish_once(self.contract, self.clients.endpoints)
         for statement in cassandra.statements(self.contract):
             self.clients.cassandra.execute(statement)
+        self.clients.cassandra.admit(self.name)
         marks = ", ".join(["%s"] * (len(SERVED) + 1))
         for row in CASSANDRA_ROWS:
             self.clients.cassandra.execute(
@@ -228,13 +230,15 @@ def test_an_altered_row_is_seen_where_it_is_and_nowhere_else(copies: Copies) -> 
 
 
 def test_trino_can_be_altered_on_its_own(copies: Copies) -> None:
-    name = quoting.double(copies.name, copies.name)
-    copies.clients.trino.execute(f"UPDATE {name} SET note = 'forged' WHERE id = 2")
+    columns = [name for name, _ in paimon.columns(copies.contract, copies.name)]
+    path = copies.contract.lake_path(copies.name)
+    discard = forge(copies.clients, path, columns, {"note": "'forged'"}, "id = 2")
     report = copies.verify("trino")
     assert counts(report) == {"trino": (0, 0, 1)}
     assert report.results[0].examples[0].columns == {"note": (None, "forged")}
     assert publish_once(copies.contract, copies.clients.endpoints) is not None
     assert copies.verify("trino").equal
+    discard()
 
 
 def test_cassandra(copies: Copies) -> None:
