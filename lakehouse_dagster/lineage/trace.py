@@ -151,6 +151,9 @@ class _Tracer:
             )
         yield lake
         yield commit
+        if commit.arrival is Arrival.HERE and not published.problem:
+            # What was read first may be older than the publication that was found just now.
+            published = self.published()
         yield self._trino(change, published, commit)
         for view in self.contract.views_of(self.table):
             report(f"asking {view.engine} for {view.name}")
