@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -33,8 +33,10 @@ from lakehouse_dagster.contract.contract import Contract
 from lakehouse_dagster.contract.model import Every, Pipeline, Source, Table
 from lakehouse_dagster.contract.schema import Column, SchemaLock, TableSchema
 from lakehouse_dagster.engines.clients import Clients
+from lakehouse_dagster.engines.endpoints import FLINK
 from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.flink import script_environment
+from lakehouse_dagster.engines.s3 import ObjectStore
 from lakehouse_dagster.engines.trino import TrinoClient, identifier
 from lakehouse_dagster.engines.trino_catalogs import catalog_name, create_catalog, drop_catalog
 from lakehouse_dagster.governance.publisher import Publisher, PublisherState
@@ -52,6 +54,12 @@ INTERVAL = 2
 DAYS = 30
 """Partitions of the partitioned table; what changes is in one of them."""
 POLICIES = ("every_commit", "every:30", "partitioned")
+
+
+@cache
+def as_flink(clients: Clients) -> ObjectStore:
+    """The object store with the keys of Flink, who alone may write where lake tables are."""
+    return ObjectStore(clients.endpoints.s3.acting(FLINK))
 
 
 def contract(name: str, tables: list[Table]) -> Contract:
@@ -130,7 +138,7 @@ def _commits(clients: Clients, number: int, rounds: int) -> tuple[list[float], l
     finally:
         publisher.close()
         clients.nessie.delete_reference(clients.nessie.get_reference(name))
-        clients.store.delete_prefix(f"{clients.paimon.warehouse}/{name}.db/")
+        as_flink(clients).delete_prefix(f"{clients.paimon.warehouse}/{name}.db/")
     # The first is the one that makes the tables.
     return moved_all[1:], moved_one[1:]
 
@@ -167,8 +175,9 @@ def _put(clients: Clients, mine: Contract, template: dict[str, Any], version: in
             }
         ],
     }
-    clients.store.put(f"{location}/metadata/v{version}.metadata.json", json.dumps(body).encode())
-    clients.store.put(f"{location}/metadata/version-hint.text", str(version).encode())
+    store = as_flink(clients)
+    store.put(f"{location}/metadata/v{version}.metadata.json", json.dumps(body).encode())
+    store.put(f"{location}/metadata/version-hint.text", str(version).encode())
 
 
 # --- freshness ------------------------------------------------------------------------------------
@@ -226,7 +235,7 @@ def _freshness(clients: Clients, rows: int, kind: str, seconds: int, rate: int) 
             if job.name.startswith(name) and job.alive:
                 clients.flink.cancel(job.id)
         time.sleep(5)
-        clients.store.delete_prefix(f"{clients.paimon.warehouse}/{name}.db/")
+        as_flink(clients).delete_prefix(f"{clients.paimon.warehouse}/{name}.db/")
 
 
 def _measured(
