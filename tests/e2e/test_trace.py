@@ -245,5 +245,5 @@ def test_a_key_of_several_columns_is_found(contract: Contract, clients: Clients)
     (row,) = clients.mysql.query(f"SELECT {', '.join(names)} FROM weather LIMIT 1")
     options = [part for name in names for part in ("--key", f"{name}={row[name]}")]
     said = json.loads(told("--table", "weather", *options, "--json"))
-    assert said["change"]["operation"] in ("snapshot", "insert")
+    assert said["change"]["operation"] != "delete"
     assert {one["arrival"] for one in said["hops"]} == {"here"}

@@ -123,6 +123,7 @@ def test_several_processes_make_the_tables_once(endpoint: PostgresEndpoint, post
     versions = postgres.query("SELECT component, version FROM lakehouse.schema_version ORDER BY component")
     assert [(row["component"], row["version"]) for row in versions] == [
         ("publication holds", 1),
+        ("publication pins", 1),
         ("streams", 1),
     ]
     assert len(StreamStore(postgres).history("p")) == 4
