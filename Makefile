@@ -8,7 +8,7 @@ BIN := .venv/bin
 # A file of its own per environment, so that an unchanged lock costs nothing.
 SYNCED := .venv/.synced-$(shell sha256sum requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: help setup lock lock-flink demo up down test check format types unit engine doris-test e2e events events-full drills drill-disk soak screenshot clean
+.PHONY: help setup lock lock-flink demo up down test check static format types unit engine doris-test e2e events events-full drills drill-disk soak screenshot clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9_-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -48,15 +48,17 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/pytest tests/unit -q -n 2 --dist loadfile
+	$(BIN)/pytest tests/unit -q -n 2 --dist worksteal
 
-check: setup ## the fast gate: lint, types, unit tests, definitions load
+static: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/dg check yaml
 	$(BIN)/dg check defs
-	$(BIN)/pytest tests/unit -q -n 2 --dist loadfile
+
+check: setup ## the fast gate: lint, types, unit tests, definitions load
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target static unit
 
 engine: setup ## tests against the real engines
 	$(BIN)/pytest tests/engine -v
