@@ -175,7 +175,7 @@ def endpoints(json: Json = False) -> None:
         typer.echo(found.to_json())
         return
     console = Console()
-    for name, values in found.model_dump(mode="json").items():
+    for name, values in found.model_dump(mode="json", exclude_none=True).items():
         identities = values.pop("identities", {})
         pairs = escape("  ".join(f"{key}={value}" for key, value in values.items()))
         console.print(f"[bold]{name}[/] {pairs}", soft_wrap=True, highlight=False)

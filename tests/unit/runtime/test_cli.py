@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from lakehouse_dagster.cli import COMMANDS, app, load_command
+from lakehouse_dagster.runtime.secrets import create_secrets
+from lakehouse_dagster.runtime.settings import Settings
 
 PROGRAM = Path(sys.executable).parent / "lakehouse"
 
@@ -68,3 +71,22 @@ def test_failures_are_told_without_a_traceback(tmp_path: Path) -> None:
     log = run("logs", "../secrets")
     assert log.returncode == 1
     assert "there is no log" in log.stderr
+
+
+def test_logins_are_listed_without_passwords_and_the_reader_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_DATA", str(tmp_path))
+    secrets = create_secrets(Settings.load().secrets_file)
+    result = CliRunner().invoke(app, ["endpoints"])
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    mysql = next(number for number, line in enumerate(lines) if line.startswith("mysql "))
+    assert lines[mysql + 1].split()[0] == "reader"
+    assert not any(line.startswith("doris") for line in lines), "none is configured"
+    assert not [
+        n for n in type(secrets).model_fields if getattr(secrets, n).get_secret_value() in result.output
+    ]
+    shown = json.loads(CliRunner().invoke(app, ["endpoints", "--json"]).output)
+    assert shown["mysql"]["identities"]["reader"]["password"] == secrets.mysql_reader.get_secret_value()
+    assert "doris" not in shown
