@@ -25,9 +25,11 @@ from lakehouse_dagster.contract.marts import read_mart
 from lakehouse_dagster.contract.portable import check_portable
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.endpoints import Endpoints
+from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.trino import TrinoClient
 from lakehouse_dagster.engines.trino_catalogs import pinned
-from lakehouse_dagster.render import doris, trino
+from lakehouse_dagster.render import doris, quoting, trino
+from tests.conftest import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("flow")]
 
@@ -109,11 +111,22 @@ QUERIES = {
 @pytest.fixture(scope="module")
 def reader(endpoints: Endpoints) -> Iterator[TrinoClient]:
     """Trino over one commit of Nessie's, so that nothing changes between two queries."""
-    with (
-        Clients(endpoints) as clients,
-        pinned(endpoints, "zz_doris_sql", clients.nessie.get_reference("main")) as client,
-    ):
-        yield client
+    with Clients(endpoints) as clients:
+        tables = {table for contract, mart in MARTS for table in contract.mart_tables(mart)}
+        wait_until(lambda: all(published(clients, table) for table in tables), "rows to read", 150)
+        with pinned(endpoints, "zz_doris_sql", clients.nessie.get_reference("main")) as client:
+            yield client
+
+
+def published(clients: Clients, table: str) -> bool:
+    """Whether readers see all rows that a table of the sample has in the source."""
+    name = quoting.double(clients.trino.catalog, *FLIGHTS.lake_path(table))
+    try:
+        seen = clients.trino.scalar(f"SELECT count(*) FROM {name}")
+    except EngineError:
+        return False  # nothing of it is published yet
+    (source,) = clients.mysql.query(f"SELECT count(*) AS n FROM {FLIGHTS.database}.{table}")
+    return bool(seen == source["n"] > 0)
 
 
 def back(in_doris: str) -> str:
