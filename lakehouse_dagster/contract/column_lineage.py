@@ -15,9 +15,8 @@ from typing import Final
 from sqlglot import exp
 from sqlglot.lineage import Node, lineage
 
-from lakehouse_dagster.contract.marts import AUDIT_TYPES, DIALECT, LAKE, parse_select
+from lakehouse_dagster.contract.marts import AUDIT_TYPES, DIALECT, LAKE, lake_types, parse_select
 from lakehouse_dagster.contract.schema import TableSchema
-from lakehouse_dagster.contract.types import mapping
 
 
 class Derivation(StrEnum):
@@ -75,7 +74,7 @@ def select_lineage(
         for projection in query.selects
         if not projection.is_star
     }
-    found = lineage(None, query, {LAKE: _catalog(schemas)}, dialect=DIALECT)
+    found = lineage(None, query, {LAKE: lake_types(schemas)}, dialect=DIALECT)
     result = []
     for name, node in found.items():
         reached = list(_leaves(node, Derivation.IDENTITY))
@@ -89,13 +88,6 @@ def select_lineage(
         # A column of a star has no expression of its own but its name.
         result.append(SelectColumn(name, written.get(name.lower(), name), dict(sorted(sources.items()))))
     return tuple(result)
-
-
-def _catalog(schemas: Mapping[str, TableSchema]) -> dict[str, dict[str, str]]:
-    return {
-        name: {**{column.name: mapping(column).trino for column in schema.columns}, **AUDIT_TYPES}
-        for name, schema in schemas.items()
-    }
 
 
 _ORDER: Final = (Derivation.IDENTITY, Derivation.TRANSFORMATION, Derivation.AGGREGATION)

@@ -155,7 +155,7 @@ def read_mart(
         raise ContractError(file, "", "reads no table of the lake", "select from lake.<table>")
     _check_outputs(query, file)
 
-    lake = _lake_types(schemas)
+    lake = lake_types(schemas)
     catalog: dict[str, object] = {LAKE: lake}
     qualified = _qualified(query, catalog, file, {name for table in tables for name in lake[table]})
     annotated = annotate_types(qualified, schema=catalog, dialect=DIALECT)
@@ -196,7 +196,7 @@ def read_check(
     """
     try:
         query = parse_select(sql, file)
-        lake = _lake_types(schemas)
+        lake = lake_types(schemas)
         # What a function returns is not known, and no type at all would be a missing column to sqlglot.
         own = {column.name: "varchar" if column.type == UNKNOWN else column.type for column in columns}
         known = set(own)
@@ -257,7 +257,8 @@ def _partitioning(
     )
 
 
-def _lake_types(schemas: Mapping[str, TableSchema]) -> dict[str, dict[str, str]]:
+def lake_types(schemas: Mapping[str, TableSchema]) -> dict[str, dict[str, str]]:
+    """Trino's type of every column of the lake tables, the audit columns too: by table, by column."""
     return {name: {**_trino_types(schema), **AUDIT_TYPES} for name, schema in schemas.items()}
 
 
@@ -280,7 +281,7 @@ def _qualified(query: exp.Query, catalog: Mapping[str, object], file: str, known
 
 
 def _check_table(table: exp.Table, file: str, schemas: Mapping[str, TableSchema], also: str = "") -> None:
-    line = _line(table)
+    line = line_of(table)
     if not isinstance(table.this, exp.Identifier):
         raise ContractError(
             file,
@@ -316,7 +317,7 @@ def _check_outputs(query: exp.Query, file: str) -> None:
                 "",
                 f"output column {number} ({projection.sql(DIALECT)}) has no name",
                 "give it one with AS",
-                _line(projection),
+                line_of(projection),
             )
 
 
@@ -349,7 +350,8 @@ def _plain(error: object) -> str:
     return _STYLED.sub("", str(error)).strip()
 
 
-def _line(node: exp.Expr) -> int | None:
+def line_of(node: exp.Expr) -> int | None:
+    """The line on which a piece of parsed SQL begins, where sqlglot has kept it."""
     for child in node.walk():
         line = child.meta.get("line")
         if isinstance(line, int):

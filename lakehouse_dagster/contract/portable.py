@@ -35,9 +35,8 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
 from lakehouse_dagster.contract.errors import ContractError, ContractErrors
-from lakehouse_dagster.contract.marts import AUDIT_TYPES, DIALECT, LAKE, parse_select
+from lakehouse_dagster.contract.marts import DIALECT, LAKE, lake_types, line_of, parse_select
 from lakehouse_dagster.contract.schema import TableSchema
-from lakehouse_dagster.contract.types import mapping
 
 DORIS_NEXT: Final = "__next"
 """Suffix of a view in Doris that is being built to take another's place."""
@@ -85,11 +84,7 @@ def typed(sql: str, file: str, schemas: Mapping[str, TableSchema]) -> exp.Query:
     Where sqlglot does not know a type, or another than Trino's, a cast that changes nothing says it; such
     casts have :data:`IMPLIED` in their ``meta``.
     """
-    types = {
-        name: {**{column.name: mapping(column).trino for column in schema.columns}, **AUDIT_TYPES}
-        for name, schema in schemas.items()
-    }
-    catalog: dict[str, object] = {LAKE: types}
+    catalog: dict[str, object] = {LAKE: lake_types(schemas)}
     query = parse_select(sql, file)
     for literal in list(query.find_all(exp.Literal)):
         if not literal.is_string and re.fullmatch(r"\d*\.\d*", literal.name):
@@ -118,7 +113,7 @@ def check_portable(sql: str, file: str, schemas: Mapping[str, TableSchema]) -> N
         shown = text if len(text) <= 80 else f"{text[:77]}..."
         problem = ContractError(
             file, "", f"{shown} is not the same in Doris: {why}", f"{fix}, or take doris out of its engines",
-            _line(node),
+            line_of(node),
         )  # fmt: skip
         if str(problem) not in map(str, problems):
             problems.append(problem)
@@ -489,11 +484,3 @@ _RULES: Final[dict[type[exp.Expr], Callable[[exp.Expr], Refusal | None]]] = {
     exp.ApproxQuantile: _quantile,
     exp.Filter: _filter,
 }
-
-
-def _line(node: exp.Expr) -> int | None:
-    for child in node.walk():
-        line = child.meta.get("line")
-        if isinstance(line, int):
-            return line
-    return None

@@ -19,7 +19,6 @@ import sqlglot
 from sqlglot import exp
 
 from lakehouse_dagster.contract.contract import Contract
-from lakehouse_dagster.contract.errors import ContractError
 from lakehouse_dagster.contract.loader import DEFS_ROOT, discover, load_contract
 from lakehouse_dagster.contract.marts import read_mart
 from lakehouse_dagster.contract.portable import check_portable
@@ -30,17 +29,9 @@ from lakehouse_dagster.engines.trino import TrinoClient
 from lakehouse_dagster.engines.trino_catalogs import pinned
 from lakehouse_dagster.render import doris, quoting, trino
 from tests.conftest import wait_until
+from tests.doris_marts import portable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("flow")]
-
-
-def portable(contract: Contract, mart: str) -> bool:
-    schemas = {table.name: contract.schema(table.name) for table in contract.tables}
-    try:
-        check_portable(contract.mart_sql(mart), "m.sql", schemas)
-    except ContractError:
-        return False
-    return True
 
 
 MARTS = [

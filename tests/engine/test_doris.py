@@ -18,9 +18,7 @@ import pymysql
 import pytest
 
 from lakehouse_dagster.contract.contract import Contract
-from lakehouse_dagster.contract.errors import ContractError
 from lakehouse_dagster.contract.loader import DEFS_ROOT, load_contract
-from lakehouse_dagster.contract.portable import check_portable
 from lakehouse_dagster.engines.clients import Clients
 from lakehouse_dagster.engines.doris import DorisClient
 from lakehouse_dagster.engines.endpoints import Endpoints
@@ -28,19 +26,11 @@ from lakehouse_dagster.engines.errors import EngineError
 from lakehouse_dagster.engines.trino import TrinoClient
 from lakehouse_dagster.engines.trino_catalogs import pinned
 from lakehouse_dagster.render import doris, trino
+from tests.doris_marts import portable
 
 pytestmark = [pytest.mark.engine, pytest.mark.doris]
 
 STILL = "zz_doris_real"
-
-
-def portable(contract: Contract, mart: str) -> bool:
-    schemas = {table.name: contract.schema(table.name) for table in contract.tables}
-    try:
-        check_portable(contract.mart_sql(mart), "m.sql", schemas)
-    except ContractError:
-        return False
-    return True
 
 
 def in_doris(contract: Contract) -> Contract:
